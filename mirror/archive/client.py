@@ -1,0 +1,318 @@
+"""The REST API: what Dandisets, versions and assets there are.
+
+Answers are decoded straight into `records`. One that is no JSON, or not of the expected shape, is asked for again a
+few times and then is a `BadAnswer` that names what was asked for and what was wrong with it.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from mirror.archive.http import (
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    REDIRECTS,
+    TRIES,
+    Http,
+    Malformed,
+    Reply,
+    http_date,
+)
+from mirror.archive.instances import instance_at
+from mirror.archive.records import Asset, DandisetSummary, Instance, SlimAsset, VersionInfo, VersionSummary
+from mirror.errors import ArchiveError, BadAnswer, NotAllowed, NotFound, UsageError
+
+T = TypeVar("T")
+PAGE_SIZE = 1000
+"""The most the archive gives; asked for more, it silently gives this."""
+IDENTIFIER = re.compile(r"[0-9]{6,}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class Answer(Generic[T]):
+    """A value, and the moment at which the archive said it, by the archive's own clock."""
+
+    value: T
+    date: datetime
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """A page of a listing. `count` is how many items the whole listing has, which only page 1 is told."""
+
+    number: int
+    count: int | None
+    items: list[T]
+    is_last: bool
+
+
+class _InstanceConfig(msgspec.Struct):
+    instance_name: str
+    instance_url: str
+    doi_prefix: str | None = None
+
+
+class _Info(msgspec.Struct):
+    instance_config: _InstanceConfig
+
+
+class _List(msgspec.Struct, Generic[T]):
+    results: list[T]
+    count: int | None = None
+    next: str | None = None
+
+
+class _Refusal(msgspec.Struct):
+    detail: str
+
+
+_INFO = msgspec.json.Decoder(_Info)
+_DANDISET = msgspec.json.Decoder(DandisetSummary)
+_DANDISETS = msgspec.json.Decoder(_List[DandisetSummary])
+_VERSIONS = msgspec.json.Decoder(_List[VersionSummary])
+_VERSION_INFO = msgspec.json.Decoder(VersionInfo)
+_SLIM_ASSETS = msgspec.json.Decoder(_List[SlimAsset])
+_ASSETS = msgspec.json.Decoder(_List[Asset])
+_ASSET = msgspec.json.Decoder(Asset)
+_REFUSAL = msgspec.json.Decoder(_Refusal | str)
+
+
+class ArchiveClient:
+    """Asks one archive's REST API. May be shared among threads; so may its `http`, which also serves a `Bucket`."""
+
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        token: str | None = None,
+        token_variable: str | None = None,
+        tries: int = TRIES,
+        connect_timeout: float = CONNECT_TIMEOUT,
+        read_timeout: float = READ_TIMEOUT,
+        page_size: int = PAGE_SIZE,
+        sleep: Callable[[float], object] | None = None,
+    ) -> None:
+        self.http = Http(
+            api_url,
+            token=token,
+            tries=tries,
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            sleep=sleep,
+        )
+        self.api_url = self.http.api_url or ""
+        known = instance_at(self.api_url)
+        self._token_variable = token_variable or (known.token_variable if known else None)
+        self._page_size = page_size
+
+    def __repr__(self) -> str:
+        return f"ArchiveClient({self.api_url!r}, {'with' if self.http.has_token else 'without'} a token)"
+
+    def instance(self) -> Instance:
+        """Which archive this is."""
+        config = self._ask("/info/", _INFO, "the archive's description").value.instance_config
+        return Instance(config.instance_name, config.instance_url.rstrip("/"), config.doi_prefix)
+
+    def dandisets(self, *, embargoed: bool = False) -> Iterator[DandisetSummary]:
+        """Every Dandiset that anyone may see; with `embargoed`, those that the token's owner may see as well."""
+        # By identifier: the order does not change while we read, and new Dandisets come last.
+        query = {"ordering": "id"} | ({"embargoed": "true"} if embargoed else {})
+        for page in self._pages("/dandisets/", query, _DANDISETS, "the list of Dandisets"):
+            for dandiset in page.items:
+                if not IDENTIFIER.fullmatch(dandiset.identifier):
+                    raise BadAnswer(f"the list of Dandisets: {dandiset.identifier!r} is no Dandiset identifier")
+                yield dandiset
+
+    def dandiset(self, identifier: str) -> DandisetSummary:
+        """One Dandiset, as the list shows it."""
+        return self._ask(f"{_dandiset_path(identifier)}/", _DANDISET, f"Dandiset {identifier}").value
+
+    def versions(self, identifier: str) -> list[VersionSummary]:
+        """All versions of a Dandiset, the draft among them."""
+        path, subject = f"{_dandiset_path(identifier)}/versions/", f"the versions of Dandiset {identifier}"
+        return [version for page in self._pages(path, {}, _VERSIONS, subject) for version in page.items]
+
+    def version_info(self, identifier: str, version: str) -> Answer[VersionInfo]:
+        """A version's record with its metadata document, and when the archive said so."""
+        path = f"{_version_path(identifier, version)}/info/"
+        return self._ask(path, _VERSION_INFO, f"Dandiset {identifier}, version {version}")
+
+    def slim_assets(self, identifier: str, version: str) -> Iterator[Page[SlimAsset]]:
+        """The assets of a version without their metadata, sorted by path, the next page always on its way."""
+        path, subject = _assets(identifier, version)
+        return self._pages(path, {"order": "path"}, _SLIM_ASSETS, subject)
+
+    def full_assets(self, identifier: str, version: str) -> Iterator[Page[Asset]]:
+        """The assets of a version with their metadata, sorted by path, the next page always on its way."""
+        path, subject = _assets(identifier, version)
+        return self._pages(path, {"order": "path", "metadata": "true"}, _ASSETS, subject)
+
+    def full_page(self, identifier: str, version: str, number: int) -> Page[Asset]:
+        """One page of what `full_assets` lists. A page past the end is empty."""
+        path, subject = _assets(identifier, version)
+        return self._page(path, {"order": "path", "metadata": "true"}, _ASSETS, subject, number)
+
+    def asset(self, asset_id: str) -> Asset:
+        """One asset with its metadata."""
+        return self._ask(f"/assets/{_segment(asset_id)}/info/", _ASSET, f"asset {asset_id}").value
+
+    def signed_url(self, asset_id: str) -> str:
+        """Where the archive sends a download of this asset: a signed URL, good for some hours.
+
+        This is how embargoed content is read. Never to be recorded, logged or shown.
+        """
+
+        def read(reply: Reply) -> str:
+            location = reply.headers.get("Location")
+            if reply.status in REDIRECTS and location:
+                return location
+            self._check(reply, subject)
+            raise Malformed("a download that does not lead to the bucket")
+
+        subject = f"the download of asset {asset_id}"
+        url = f"{self.api_url}/assets/{_segment(asset_id)}/download/"
+        return self.http.send("GET", url, read, kind="api", subject=subject, follow=False)
+
+    def _ask(self, path: str, decoder: msgspec.json.Decoder[T], subject: str) -> Answer[T]:
+        def read(reply: Reply) -> Answer[T]:
+            self._check(reply, subject)
+            date = http_date(reply.headers.get("Date", ""))
+            if date is None:
+                raise Malformed("the answer does not say when it was given (no Date header)")
+            return Answer(_decoded(reply, decoder), date)
+
+        return self.http.send("GET", self.api_url + path, read, kind="api", subject=subject)
+
+    def _page(
+        self, path: str, query: dict[str, str], decoder: msgspec.json.Decoder[_List[T]], subject: str, number: int
+    ) -> Page[T]:
+        query = {**query, "page_size": str(self._page_size)} | ({"page": str(number)} if number > 1 else {})
+        answer = self._ask(f"{path}?{urlencode(query)}", decoder, f"{subject}, page {number}").value
+        if not answer.results and answer.next:
+            raise BadAnswer(f"{subject}: page {number} is empty and says that more follow")
+        return Page(number, answer.count, answer.results, answer.next is None)
+
+    def _pages(
+        self, path: str, query: dict[str, str], decoder: msgspec.json.Decoder[_List[T]], subject: str
+    ) -> Iterator[Page[T]]:
+        """All pages of a listing, by our own numbers: a `next` link is taken as a yes or no, never as a place to go.
+
+        While one page is in use, the next is fetched and decoded; never more than one.
+        """
+        page = self._page(path, query, decoder, subject, 1)
+        while not page.is_last:
+            ahead = _in_background(self._page, path, query, decoder, subject, page.number + 1)
+            yield page
+            try:
+                following = ahead.result()
+            except NotFound:
+                # The listing became shorter meanwhile: some lists have no page past their end.
+                return
+            if _names(following) == _names(page):
+                raise BadAnswer(f"{subject}: page {following.number} repeats page {page.number}")
+            page = following
+        yield page
+
+    def _check(self, reply: Reply, subject: str) -> None:
+        """Raise what an answer's status means, unless it is an answer at all."""
+        if reply.status == 200:
+            return
+        if reply.status in (401, 403):
+            raise self._not_allowed(reply, subject)
+        if reply.status in (404, 410):
+            raise NotFound(f"{subject}: the archive has no such thing (HTTP {reply.status})")
+        raise BadAnswer(f"{subject}: HTTP {reply.status}: {_detail(reply) or 'no reason given'}")
+
+    def _not_allowed(self, reply: Reply, subject: str) -> ArchiveError:
+        variable = self._token_variable
+        if reply.status == 401 and "invalid token" in _detail(reply).lower():
+            hint = f"check {variable}; " if variable else ""
+            return NotAllowed(
+                f"{subject}: the archive does not accept the token",
+                hint=f"{hint}the archive's site shows the right one",
+            )
+        if not self.http.has_token:
+            hint = f"set {variable} to a token" if variable else "a token from the archive's site"
+            return NotAllowed(
+                f"{subject}: this needs a token (HTTP {reply.status})", hint=f"{hint} of someone entitled"
+            )
+        return NotAllowed(
+            f"{subject}: the token's owner may not see this (HTTP {reply.status})",
+            hint="ask an owner of the Dandiset to add that user",
+        )
+
+
+def _decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return decoder.decode(reply.body)
+    except msgspec.ValidationError as error:
+        raise Malformed(f"an answer of unexpected shape: {error}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if reply.body.lstrip()[:1] == b"<":
+            raise Malformed("an HTML or XML page where JSON was expected") from None
+        raise Malformed(f"not JSON ({error})") from None
+
+
+def _detail(reply: Reply) -> str:
+    """What the archive says about its refusal: `{"detail": …}` or a bare text, at most a line of it."""
+    try:
+        said = _REFUSAL.decode(reply.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    text = said if isinstance(said, str) else said.detail
+    return " ".join(text.split())[:200]
+
+
+def _names(page: Page[Any]) -> list[object]:
+    """What tells two pages of one listing apart."""
+    return [_name(item) for item in page.items]
+
+
+def _name(item: object) -> object:
+    if isinstance(item, SlimAsset):
+        return item.asset_id
+    return item.identifier if isinstance(item, DandisetSummary) else item
+
+
+def _segment(text: str) -> str:
+    """`text` as one segment of a path, whatever it holds."""
+    if text in ("", ".", ".."):
+        raise UsageError(f"{text!r} names no version or asset")
+    return quote(text, safe="")
+
+
+def _dandiset_path(identifier: str) -> str:
+    if not IDENTIFIER.fullmatch(identifier):
+        raise UsageError(f"{identifier!r} is no Dandiset identifier", hint="one is six digits, like 000027")
+    return f"/dandisets/{identifier}"
+
+
+def _version_path(identifier: str, version: str) -> str:
+    return f"{_dandiset_path(identifier)}/versions/{_segment(version)}"
+
+
+def _assets(identifier: str, version: str) -> tuple[str, str]:
+    return f"{_version_path(identifier, version)}/assets/", f"the assets of Dandiset {identifier}, version {version}"
+
+
+def _in_background(work: Callable[..., T], *args: Any) -> Future[T]:
+    """`work` in a thread of its own, which does not keep the program from ending."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(work(*args))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, name="next-page", daemon=True).start()
+    return future

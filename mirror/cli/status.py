@@ -1,0 +1,131 @@
+"""`dandi-mirror status`: tell what the mirror holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from mirror.cli.options import json_option, log_level_option, settings_options
+from mirror.cli.output import Output, Record, Status, printable
+
+if TYPE_CHECKING:
+    from mirror.config_layers import Loaded
+    from mirror.store.overview import Row
+
+
+@click.command()
+@click.argument("dandisets", nargs=-1, metavar="[ID]...")
+@settings_options("store")
+@json_option
+@log_level_option
+def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
+    """Tell what the mirror holds: versions, assets, bytes, what is pending and what failed, and why.
+
+    \b
+    dandi-mirror status
+    dandi-mirror status 000003 --json
+    """
+    from mirror.errors import UsageError
+    from mirror.store.overview import overview
+    from mirror.store.store import Store
+
+    store = Store.open(loaded.settings.store)
+    rows = list(overview(store, dandisets))
+    if missing := sorted(set(dandisets) - {row.state.identifier for row in rows}):
+        raise UsageError(f"not in the store at {store.root}: {', '.join(missing)}")
+    output = Output(as_json=as_json)
+    output.text(f"{store.root}: mirror of {store.facts.instance} ({store.facts.instance_url})")
+    if rows:
+        output.text()
+        output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<20} {'assets':>9} {'size':>10}  last sync (UTC)")
+    for row in rows:
+        output.record(_record(row), text=_line(row))
+        for note in _notes(row):
+            output.text(f"          {note}")
+    totals = [row.holding for row in rows if row.holding is not None]
+    output.text()
+    output.text(
+        f"{len(totals)} Dandisets, {sum(len(t.releases) for t in totals)} versions,"
+        f" {sum(t.assets for t in totals):,} assets, {human_size(sum(t.bytes for t in totals))} in the archive"
+    )
+
+
+def _record(row: Row) -> Record:
+    state, holding = row.state, row.holding
+    failed = state.failure is not None
+    return Record(
+        "status",
+        row.path,
+        Status.ERROR if failed else Status.OK,
+        message=state.failure.message if state.failure else "",
+        more={
+            "dandiset": state.identifier,
+            "versions": list(holding.releases) if holding else [],
+            "draft_modified": holding.modified if holding else None,
+            "draft_commit": holding.draft if holding else None,
+            "assets": holding.assets if holding else None,
+            "bytes": holding.bytes if holding else None,
+            "last_sync": state.synced,
+            "last_full_check": state.checked,
+            "pending": state.pending,
+            "zarrs_not_mirrored": state.zarrs,
+            "waiting": state.waiting,
+            "failure": _failure(row),
+            "drift": [str(drift) for drift in state.drift],
+            "vanished": state.vanished,
+            "notes": list(state.warnings),
+        },
+    )
+
+
+def _failure(row: Row) -> dict[str, object] | None:
+    failure = row.state.failure
+    if failure is None:
+        return None
+    return {
+        "kind": failure.kind,
+        "message": failure.message,
+        "since": failure.since,
+        "last": failure.last,
+        "count": failure.count,
+    }
+
+
+def _line(row: Row) -> str:
+    state, holding = row.state, row.holding
+    if holding is None:
+        return f"{state.identifier:<9} not mirrored yet"
+    synced = (state.synced or "never").replace("T", " ").removesuffix("+00:00")
+    return (
+        f"{state.identifier:<9} {len(holding.releases):>8} {holding.modified[:19].replace('T', ' '):<20}"
+        f" {holding.assets:>9,} {human_size(holding.bytes):>10}  {synced}"
+    )
+
+
+def _notes(row: Row) -> list[str]:
+    """What is not as it should be, a line each."""
+    state = row.state
+    notes = []
+    if failure := state.failure:
+        times = f"{failure.count} times since {failure.since}" if failure.count > 1 else f"at {failure.last}"
+        notes.append(click.style("failed", fg="red") + f" {times}: {printable(failure.message)}")
+    if state.vanished:
+        notes.append(f"not in the archive any more since {state.vanished}; kept")
+    notes += [f"version {version} not taken yet: {why}" for version, why in state.waiting.items()]
+    if state.pending:
+        notes.append(f"pending: {state.pending} assets that the archive has not hashed yet")
+    if state.zarrs:
+        notes.append(f"{state.zarrs} Zarrs, not mirrored yet")
+    notes += [f"drift: {printable(str(drift))}" for drift in state.drift]
+    return notes
+
+
+def human_size(size: int) -> str:
+    """A size for people, in powers of a thousand, as the archive shows it."""
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:,.1f} PB"

@@ -1,0 +1,191 @@
+"""The archive's asset records, checked and turned into what a tree needs of them.
+
+`describe` is the one place where a record of the archive is judged: what it lacks or says wrongly is an error that
+names the asset.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from mirror.archive.records import Asset, SlimAsset
+from mirror.dataset.canonical import Document, read_document
+from mirror.dataset.fields import Fields, annex_fields
+from mirror.dataset.layout import Layout
+from mirror.errors import RecordRefused
+
+ANNEXED, TEXT, PENDING, ZARR = "annexed", "text", "pending", "zarr"
+"""What an asset becomes in the tree: an annex symlink, a file in git, nothing as yet, a dataset of its own."""
+
+LEFT_OUT = frozenset({"access", "contentUrl"})
+"""Fields of an asset's metadata that the archive computes anew for each answer, or that the annex branch holds."""
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_encode = msgspec.json.Encoder().encode
+
+
+class Held(msgspec.Struct, frozen=True, gc=False):
+    """What is remembered of an asset from one sync to the next: enough to tell whether it changed."""
+
+    asset_id: str
+    stamp: str | None
+    """its `modified` while it is unpublished; None once published, for then its id never means anything else"""
+    kind: str
+    blob: str | None
+
+    def still_is(self, asset: SlimAsset) -> bool:
+        """Whether the archive's slim record says that nothing changed since.
+
+        An asset the archive has not hashed yet is never the same: its digest appears without any time moving.
+        """
+        return (
+            self.asset_id == asset.asset_id
+            and self.kind != PENDING
+            and (self.stamp is None or self.stamp == asset.modified)
+        )
+
+
+class AssetEntry(msgspec.Struct, frozen=True, gc=False):
+    """One new or changed asset, ready to be written."""
+
+    path: str
+    held: Held
+    size: int
+    sha256: str | None
+    """None for Zarrs, and while the archive has not hashed it"""
+    s3_url: str | None
+    api_url: str | None
+    fields: Fields
+    """git-annex metadata"""
+    line: tuple[int, int]
+    """where the record's line was put: what `keep` returned, and its length"""
+
+
+def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[bytes], int]) -> AssetEntry:
+    """Check an asset's record; give its line (with newline) to `keep`, which says where it put it."""
+    document = _metadata(asset)
+    metadata = document.value
+    published = "datePublished" in metadata
+    stamp = None if published else ("" if release else asset.modified)
+    sha256 = _sha256(asset, metadata)
+    kind = _kind(asset, sha256, layout)
+    if kind == PENDING and release:
+        raise RecordRefused(f"asset {asset.path!r} is published without a SHA-256 digest")
+    api_url, s3_url = _content_urls(asset, metadata, kind)
+    line = _line(asset, document, with_modified=not (release or published))
+    return AssetEntry(
+        path=asset.path,
+        held=Held(asset.asset_id, stamp, kind, asset.blob or asset.zarr),
+        size=asset.size,
+        sha256=sha256,
+        s3_url=s3_url,
+        api_url=api_url,
+        fields=annex_fields(metadata) if kind == ANNEXED else (),
+        line=(keep(line), len(line)),
+    )
+
+
+def _metadata(asset: Asset) -> Document:
+    try:
+        return read_document(bytes(asset.metadata))
+    except RecordRefused as error:
+        raise RecordRefused(f"asset {asset.path!r}: its metadata {error.message}") from None
+
+
+def _kind(asset: Asset, sha256: str | None, layout: Layout) -> str:
+    if asset.zarr is not None:
+        return ZARR
+    if asset.blob is None:
+        raise RecordRefused(f"asset {asset.path!r} has neither a blob nor a Zarr")
+    if sha256 is None:
+        return PENDING
+    return TEXT if layout.is_text(asset.path, asset.size) else ANNEXED
+
+
+def _sha256(asset: Asset, metadata: dict[str, Any]) -> str | None:
+    """The asset's SHA-256, None where the archive has not computed it; a Zarr has none."""
+    if not _UUID.fullmatch(asset.asset_id):
+        raise RecordRefused(f"asset {asset.path!r} has a malformed id, {asset.asset_id!r}")
+    if asset.size < 0:
+        raise RecordRefused(f"asset {asset.path!r} has an impossible size, {asset.size}")
+    if asset.zarr is not None:
+        return None
+    digests = metadata.get("digest")
+    if digests is None:
+        return None
+    if not isinstance(digests, dict):
+        raise RecordRefused(f"asset {asset.path!r}: its digest is not an object")
+    sha256 = digests.get("dandi:sha2-256")
+    if sha256 is None:
+        return None
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise RecordRefused(f"asset {asset.path!r} has a malformed SHA-256 digest, {sha256!r}")
+    size = metadata.get("contentSize", asset.size)
+    if size != asset.size:
+        raise RecordRefused(f"asset {asset.path!r} has two sizes, {asset.size} and {size!r}")
+    return sha256
+
+
+def _content_urls(asset: Asset, metadata: dict[str, Any], kind: str) -> tuple[str | None, str | None]:
+    """The API download address and the S3 address of an asset; whether they may be used is judged elsewhere."""
+    urls = metadata.get("contentUrl")
+    if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
+        if kind in (ANNEXED, TEXT):
+            raise RecordRefused(f"asset {asset.path!r} has no contentUrl")
+        return None, None
+    api = [url for url in urls if f"/assets/{asset.asset_id}/" in url]
+    s3 = [url for url in urls if url not in api]
+    if kind in (ANNEXED, TEXT) and len(s3) != 1:
+        raise RecordRefused(f"asset {asset.path!r} has {len(s3)} S3 addresses among its contentUrl, not one")
+    return (api[0] if api else None), (s3[0] if s3 else None)
+
+
+def _line(asset: Asset, document: Document, *, with_modified: bool) -> bytes:
+    """The record as one line of canonical JSON: a white list of fields, and the metadata."""
+    parts = [b'{"asset_id":', _encode(asset.asset_id)]
+    if asset.blob is not None:
+        parts += b',"blob":', _encode(asset.blob)
+    parts += b',"created":', _encode(asset.created), b',"metadata":', document.canonical(drop=LEFT_OUT)
+    if with_modified:
+        parts += b',"modified":', _encode(asset.modified)
+    parts += b',"path":', _encode(asset.path), b',"size":', str(asset.size).encode()
+    if asset.zarr is not None:
+        parts += b',"zarr":', _encode(asset.zarr)
+    parts.append(b"}\n")
+    return b"".join(parts)
+
+
+class _HeldMetadata(msgspec.Struct):
+    digest: dict[str, Any] | None = None
+    datePublished: Any = None
+
+
+class _HeldLine(msgspec.Struct):
+    asset_id: str
+    path: str
+    size: int
+    metadata: _HeldMetadata
+    modified: str | None = None
+    blob: str | None = None
+    zarr: str | None = None
+
+
+_held_line = msgspec.json.Decoder(_HeldLine).decode
+
+
+def held_from_line(line: bytes, layout: Layout) -> tuple[str, Held]:
+    """What `describe` remembered of an asset, read back from its line: the way back when the index is lost."""
+    record = _held_line(line)
+    stamp = None if record.metadata.datePublished is not None else record.modified or ""
+    if record.zarr is not None:
+        kind = ZARR
+    elif not record.metadata.digest or record.metadata.digest.get("dandi:sha2-256") is None:
+        kind = PENDING
+    else:
+        kind = TEXT if layout.is_text(record.path, record.size) else ANNEXED
+    return record.path, Held(record.asset_id, stamp, kind, record.blob or record.zarr)

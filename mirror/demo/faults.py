@@ -1,0 +1,184 @@
+"""Ways in which a server can misbehave, to be injected by rules.
+
+archive.api_faults.add(Status(503), path=r"/dandisets/$", times=2)
+archive.api_faults.add(Before(replace_an_asset), path=r"assets/.*page=2")
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from mirror.demo.web import Answer, Headers, Request, Response
+
+
+class Fault:
+    """One way to misbehave: gets the request and the server's honest `answer`, and may call it or not."""
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Status(Fault):
+    """An error status, as a server or a proxy before it gives; `Status(429, retry_after=2)` asks for patience."""
+
+    status: int
+    retry_after: int | str | None = None
+    body: bytes = b'{"detail":"The demo archive was told to fail."}'
+
+    def apply(self, request: Request, answer: Answer) -> Response:  # noqa: ARG002
+        headers: Headers = {"Content-Type": "application/json"}
+        if self.retry_after is not None:
+            headers["Retry-After"] = str(self.retry_after)
+        return Response(self.status, self.body, headers)
+
+
+class Reset(Fault):
+    """The connection is reset before a byte of an answer."""
+
+    def apply(self, request: Request, answer: Answer) -> Response:  # noqa: ARG002
+        return Response(0, reset=True)
+
+
+@dataclass(frozen=True)
+class Slow(Fault):
+    """The honest answer, so many seconds late. With many seconds it is a server that hangs."""
+
+    seconds: float
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        time.sleep(self.seconds)
+        return answer(request)
+
+
+@dataclass(frozen=True)
+class Truncated(Fault):
+    """Content-Length promises the whole body, and the connection ends after this share of it."""
+
+    share: float = 0.5
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        response = answer(request)
+        response.cut_after = int(len(response.body) * self.share)
+        return response
+
+
+@dataclass(frozen=True)
+class WrongBody(Fault):
+    """Status 200 with a body that is not what was asked for."""
+
+    body: bytes = b"this is not JSON"
+    content_type: str = "application/json"
+
+    def apply(self, request: Request, answer: Answer) -> Response:  # noqa: ARG002
+        return Response(200, self.body, {"Content-Type": self.content_type})
+
+
+def html_page() -> WrongBody:
+    """A proxy's page of apology, with status 200."""
+    return WrongBody(b"<!doctype html><html><body><h1>Service temporarily unavailable</h1></body></html>", "text/html")
+
+
+@dataclass(frozen=True)
+class Redirect(Fault):
+    """A redirect to elsewhere."""
+
+    location: str
+    status: int = 302
+
+    def apply(self, request: Request, answer: Answer) -> Response:  # noqa: ARG002
+        return Response(self.status, b"", {"Location": self.location})
+
+
+class RepeatedPage(Fault):
+    """The results of the page before this one, with this one's links."""
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        request = _uncompressed(request)
+        response = answer(request)
+        before = answer(request.with_parameters(page=str(max(1, _page(request) - 1))))
+        document = json.loads(response.body)
+        document["results"] = json.loads(before.body)["results"]
+        return Response(200, json.dumps(document).encode(), response.headers)
+
+
+class LostPage(Fault):
+    """The page after this one in its place, so that this one is never seen."""
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        return answer(request.with_parameters(page=str(_page(request) + 1)))
+
+
+@dataclass(frozen=True)
+class Before(Fault):
+    """Something happens just before the honest answer: an asset is replaced between two pages, say."""
+
+    happening: Callable[[], object]
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        self.happening()
+        return answer(request)
+
+
+def _page(request: Request) -> int:
+    return int(request.parameters.get("page", "1"))
+
+
+def _uncompressed(request: Request) -> Request:
+    return replace(request, headers={**request.headers, "accept-encoding": "identity"})
+
+
+@dataclass
+class Rule:
+    """When a fault strikes: on requests that match, but for the first `after` of them, `times` times."""
+
+    fault: Fault
+    path: str
+    method: str | None
+    after: int
+    times: int | None
+    struck: int = field(default=0, init=False)
+
+    def strikes(self, request: Request) -> bool:
+        if self.method not in (None, request.method) or re.search(self.path, request.target) is None:
+            return False
+        if self.times is not None and self.struck >= self.times:
+            return False
+        if self.after > 0:
+            self.after -= 1
+            return False
+        self.struck += 1
+        return True
+
+
+class Faults:
+    """The rules of one server. The first rule that strikes a request decides its answer."""
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+        self._lock = threading.Lock()
+
+    def add(
+        self, fault: Fault, *, path: str = "", method: str | None = None, after: int = 0, times: int | None = 1
+    ) -> Rule:
+        """Misbehave on requests whose path and query match this regular expression; `times=None` for always.
+
+        The returned rule counts how often it `struck`.
+        """
+        rule = Rule(fault, path, method, after, times)
+        with self._lock:
+            self._rules.append(rule)
+        return rule
+
+    def clear(self) -> None:
+        with self._lock:
+            self._rules.clear()
+
+    def striking(self, request: Request) -> Fault | None:
+        with self._lock:
+            return next((rule.fault for rule in self._rules if rule.strikes(request)), None)

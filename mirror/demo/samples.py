@@ -1,0 +1,128 @@
+"""What the demo archive is filled with: three believable Dandisets, or many small files for benchmarks."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+from mirror.demo.nwb import MOUSE, RAT, Recording, Species, nwb_bytes
+from mirror.demo.publishing import Publishing
+
+_RIPPLES = (
+    Recording("M541", "20240102", 1),
+    Recording("M541", "20240103", 2, sex="M"),
+    Recording("M677", "20240104", 3, sex="F", age="P112D"),
+)
+_RIPPLES_LATER = Recording("M677", "20240105", 4, sex="F", age="P113D")
+
+
+def sample_dandisets(archive: Publishing) -> list[str]:
+    """The archive of the first five minutes; the identifiers of its Dandisets.
+
+    The first has NWB files and text in two published versions, the second is a draft only, the third has one
+    subject and one version.
+    """
+    return [_ripples(archive), _place_cells(archive), _pilot(archive)]
+
+
+def _ripples(archive: Publishing) -> str:
+    identifier = archive.create_dandiset(
+        "Sharp-wave ripples in the hippocampus of sleeping mice",
+        contributors=["Doe, Jane", "Roe, Richard"],
+        description="Extracellular recordings from area CA1 during sleep.",
+        metadata={"keywords": ["hippocampus", "ripples", "sleep"]},
+    )
+    description = {"Name": "Sharp-wave ripples", "BIDSVersion": "1.9.0", "Authors": ["Doe, Jane", "Roe, Richard"]}
+    archive.add_asset(identifier, "README.md", b"# Sharp-wave ripples\n\nTwo mice, recorded while asleep.\n")
+    archive.add_asset(identifier, "dataset_description.json", _json(description))
+    archive.add_asset(identifier, "participants.tsv", _participants(*_RIPPLES))
+    for recording in _RIPPLES:
+        _add_recording(archive, identifier, recording)
+    archive.publish(identifier, release_notes="First release")
+    readme = b"# Sharp-wave ripples\n\nTwo mice, recorded while asleep. A fourth session was added.\n"
+    archive.replace_asset(identifier, "README.md", content=readme)
+    _add_recording(archive, identifier, _RIPPLES_LATER)
+    archive.publish(identifier, release_notes="A fourth session")
+    return identifier
+
+
+def _place_cells(archive: Publishing) -> str:
+    identifier = archive.create_dandiset(
+        "Place cells of rats on a linear track",
+        contributors=["Roe, Richard"],
+        description="Work in progress: more sessions will follow.",
+        license="spdx:CC0-1.0",
+    )
+    archive.add_asset(identifier, "README.md", b"# Place cells\n\nOne rat so far.\n")
+    _add_recording(archive, identifier, _recording_of("R12", "20240210", 5, RAT))
+    _add_recording(archive, identifier, _recording_of("R13", "20240211", 6, RAT))
+    return identifier
+
+
+def _pilot(archive: Publishing) -> str:
+    identifier = archive.create_dandiset(
+        "Pilot recording with a four-channel probe",
+        contributors=["Doe, Jane"],
+        description="One session of one animal, to try the probe.",
+    )
+    _add_recording(archive, identifier, _recording_of("P1", "pilot", 7, MOUSE))
+    archive.publish(identifier)
+    return identifier
+
+
+def _recording_of(subject: str, session: str, seed: int, species: Species) -> Recording:
+    return Recording(subject, session, seed, species, sex="F", age="P180D")
+
+
+def _add_recording(archive: Publishing, identifier: str, recording: Recording) -> None:
+    archive.add_asset(identifier, recording.path, nwb_bytes(recording), recording.metadata())
+
+
+def _participants(*recordings: Recording) -> bytes:
+    rows = dict.fromkeys(f"{one.subject}\t{one.species.name}\t{one.sex}\t{one.age}" for one in recordings)
+    return "\n".join(["participant_id\tspecies\tsex\tage", *rows, ""]).encode()
+
+
+def _json(document: object) -> bytes:
+    return json.dumps(document, indent=2).encode() + b"\n"
+
+
+def small_files(count: int, *, folder_size: int = 40, seed: int = 0) -> Iterator[tuple[str, bytes]]:
+    """So many small files of distinct content, as paths and bytes for `add_assets`: a README, tables, recordings."""
+    yield "README.md", f"# {count} files, {seed}\n".encode()
+    for number in range(1, count):
+        subject = f"sub-{number // folder_size:04d}"
+        stem = f"{subject}/ses-{number % 4:02d}/{subject}_ses-{number % 4:02d}_run-{number:06d}"
+        if number % folder_size == 0:
+            yield f"{stem}_events.tsv", f"onset\tduration\n{number}\t{seed}\n".encode()
+        else:
+            yield f"{stem}_ecephys.nwb", f"content of file {number} of archive {seed}".encode()
+
+
+def one_large_dandiset(archive: Publishing, *, count: int = 2000) -> str:
+    """A Dandiset of so many small files, published once."""
+    identifier = archive.create_dandiset(f"A Dandiset of {count} small files")
+    archive.add_assets(identifier, small_files(count))
+    archive.publish(identifier)
+    return identifier
+
+
+def many_dandisets(archive: Publishing, *, count: int = 1000, files: int = 3) -> list[str]:
+    """So many small Dandisets, every other one published."""
+    identifiers = []
+    for number in range(count):
+        identifier = archive.create_dandiset(f"Dandiset {number} of many")
+        archive.add_assets(identifier, small_files(files, seed=number))
+        if number % 2 == 0:
+            archive.publish(identifier)
+        identifiers.append(identifier)
+    return identifiers
+
+
+PRESETS: dict[str, Callable[[Publishing], object]] = {
+    "empty": lambda archive: None,  # noqa: ARG005
+    "demo": sample_dandisets,
+    "bench-2000": one_large_dandiset,
+    "bench-100000": lambda archive: one_large_dandiset(archive, count=100_000),
+    "many-dandisets": many_dandisets,
+}

@@ -1,0 +1,129 @@
+"""The packs of a repository: which there are, announcing them, and making one of many.
+
+A pack that was replaced by a repack stays for a while, unannounced: a client of a plain HTTP server may be half-way
+through a clone, with the old list of packs in hand. `objects/info/replaced-packs` says which and since when, one
+`SECONDS NAME` a line; git does not look at it. It is written once the new pack is durable. Without it, nothing is
+lost: the old packs count as current and are replaced again some day.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mirror.git.files import sync_folder, write_durably, write_if_changed
+from mirror.git.process import run_git
+from mirror.git.refs import render_info_packs
+
+_LOOSE = "loose"
+"""Stands in the record for the loose objects of that time, which the repack packed too."""
+
+# What a repack may use, however large the repository is.
+_LIMITS = ("-c", "pack.windowMemory=64m", "-c", "pack.deltaCacheSize=64m", "-c", "pack.packSizeLimit=0")
+
+
+def pack_folder(repository: Path) -> Path:
+    return repository / "objects" / "pack"
+
+
+def current_packs(repository: Path) -> list[str]:
+    """The names of the finished packs that no repack has replaced."""
+    return sorted(_all_packs(repository) - _read_replaced(repository).keys())
+
+
+def announce(repository: Path) -> bool:
+    """Bring `objects/info/packs` up to date; whether it was not."""
+    return write_if_changed(repository / "objects" / "info" / "packs", render_info_packs(current_packs(repository)))
+
+
+def count_loose(repository: Path) -> int:
+    """How many objects are files of their own; git-annex makes some when it works in the repository."""
+    return sum(len(list(folder.iterdir())) for folder in _loose_folders(repository))
+
+
+def replace_all(repository: Path, now: float) -> bool:
+    """Make one pack, with deltas, of all packs and loose objects; those then count as replaced.
+
+    Objects nothing refers to are kept: a crashed sync leaves some, and dropping what is wanted after all would be
+    worse than keeping it.
+    """
+    before = {name for name in current_packs(repository) if not (pack_folder(repository) / f"{name}.keep").exists()}
+    options = ["--all", "--reflog", "--indexed-objects", "--keep-unreachable", "--pack-loose-unreachable"]
+    options += ["--non-empty", "--delta-base-offset", "-q"]
+    told = run_git(repository, *_LIMITS, "pack-objects", *options, str(pack_folder(repository) / "pack"))
+    made = {f"pack-{line}" for line in told.decode().split()}
+    for name in made:
+        _make_durable(repository, name)
+    sync_folder(pack_folder(repository))
+    replaced = before - made
+    if made:
+        # An older time of the loose objects stays: theirs would never come if every repack put it off.
+        record = dict.fromkeys([*replaced, _LOOSE], now) | _read_replaced(repository)
+        _write_replaced(repository, {name: since for name, since in record.items() if name not in made})
+    announce(repository)
+    return bool(made)
+
+
+def drop_replaced(repository: Path, before: float) -> list[str]:
+    """Delete what was replaced before this time. Returns the names of the packs."""
+    replaced = _read_replaced(repository)
+    due = {name: since for name, since in replaced.items() if since < before}
+    if not due:
+        return []
+    dropped = sorted(due.keys() - {_LOOSE})
+    for name in dropped:
+        # Without its index git does not see a pack any more, and `repair` would finish what a crash left of it.
+        for path in sorted(pack_folder(repository).glob(f"{name}.*"), key=lambda path: path.suffix != ".idx"):
+            path.unlink(missing_ok=True)
+    if _LOOSE in due:
+        _prune_loose(repository, due[_LOOSE])
+    _write_replaced(repository, {name: since for name, since in replaced.items() if name not in due})
+    return dropped
+
+
+def _prune_loose(repository: Path, since: float) -> None:
+    """Delete loose objects from before the repack of this time, if they are in a pack."""
+    for line in run_git(repository, "prune-packed", "--dry-run").decode().splitlines():
+        path = repository.joinpath("objects", *Path(line).parts[-2:])  # `rm -f …/objects/xx/yyyy…`
+        if path.stat().st_mtime < since:
+            path.unlink(missing_ok=True)
+
+
+def _make_durable(repository: Path, name: str) -> None:
+    for path in pack_folder(repository).glob(f"{name}.*"):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _all_packs(repository: Path) -> set[str]:
+    names = [path.name for path in pack_folder(repository).iterdir()]
+    finished = {name.removesuffix(".idx") for name in names if name.startswith("pack-") and name.endswith(".idx")}
+    return finished & {name.removesuffix(".pack") for name in names}
+
+
+def _loose_folders(repository: Path) -> Iterator[Path]:
+    for number in range(256):
+        folder = repository / "objects" / f"{number:02x}"
+        if folder.is_dir():
+            yield folder
+
+
+def _record(repository: Path) -> Path:
+    return repository / "objects" / "info" / "replaced-packs"
+
+
+def _read_replaced(repository: Path) -> dict[str, float]:
+    try:
+        lines = _record(repository).read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return {}
+    return {name: float(since) for since, name in (line.split(" ", 1) for line in lines)}
+
+
+def _write_replaced(repository: Path, replaced: Mapping[str, float]) -> None:
+    text = "".join(f"{int(since)} {name}\n" for name, since in sorted(replaced.items()))
+    write_durably(_record(repository), text.encode("ascii"))

@@ -1,0 +1,114 @@
+"""Refs as text: `packed-refs`, and the two files a plain HTTP server needs. Pure; `ref_files` does the I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from mirror.errors import StoreError
+from mirror.git.objects import Oid
+
+_HEADER = "# pack-refs with:"
+_ALL_TRAITS = f"{_HEADER} peeled fully-peeled sorted \n"
+
+_BAD_IN_NAME = re.compile(r"[\000-\040\177~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|\.$|/$")
+
+
+class Ref(NamedTuple):
+    """What a ref points at, and, where that is an annotated tag, what the tag is of in the end."""
+
+    oid: Oid
+    peeled: Oid | None = None
+
+
+class PackedRefs(NamedTuple):
+    """The content of `packed-refs`."""
+
+    refs: dict[str, Ref]
+    fully_peeled: bool
+    """whether a ref without `peeled` is known not to be an annotated tag"""
+
+
+class RefMoved(StoreError):
+    """A ref is not where the caller last saw it: somebody else moved it meanwhile."""
+
+    def __init__(self, name: str, expected: Oid | None, found: Oid | None) -> None:
+        seen, now = (oid.hex() if oid else "nothing" for oid in (expected, found))
+        super().__init__(f"{name} was at {seen} and is now at {now}", hint="the next sync builds on what is there now")
+        self.name = name
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Raise `ValueError` unless git accepts all these refs, side by side."""
+    known = set(names)
+    for name in known:
+        if not name.startswith("refs/") or name.count("/") < 2 or _BAD_IN_NAME.search(name):
+            raise ValueError(f"not a name for a ref: {name!r}")
+        parts = name.split("/")
+        for end in range(3, len(parts)):
+            if (above := "/".join(parts[:end])) in known:
+                raise ValueError(f"git cannot hold both {above} and {name}")
+
+
+def parse_packed_refs(data: bytes) -> PackedRefs:
+    """Read `packed-refs` as any git wrote it."""
+    refs: dict[str, Ref] = {}
+    traits: list[str] = []
+    name = ""
+    for line in _text(data).splitlines():
+        try:
+            if line.startswith("#"):
+                traits += line.removeprefix(_HEADER).split()
+            elif line.startswith("^"):
+                refs[name] = refs[name]._replace(peeled=parse_oid(line[1:]))
+            else:
+                oid, name = line.split(" ", 1)
+                refs[name] = Ref(parse_oid(oid))
+        except (KeyError, ValueError) as error:
+            raise StoreError(f"a line of packed-refs cannot be understood: {line!r}") from error
+    return PackedRefs(refs, "fully-peeled" in traits)
+
+
+def render_packed_refs(refs: Mapping[str, Ref]) -> bytes:
+    lines = [_ALL_TRAITS]
+    for name, ref in _in_order(refs):
+        lines.append(f"{ref.oid.hex()} {name}\n")
+        if ref.peeled is not None:
+            lines.append(f"^{ref.peeled.hex()}\n")
+    return _data("".join(lines))
+
+
+def render_info_refs(refs: Mapping[str, Ref]) -> bytes:
+    """`info/refs`, from which a client of a plain HTTP server learns the refs."""
+    lines = []
+    for name, ref in _in_order(refs):
+        lines.append(f"{ref.oid.hex()}\t{name}\n")
+        if ref.peeled is not None:
+            lines.append(f"{ref.peeled.hex()}\t{name}^{{}}\n")
+    return _data("".join(lines))
+
+
+def render_info_packs(packs: Iterable[str]) -> bytes:
+    """`objects/info/packs`, from which a client of a plain HTTP server learns the packs."""
+    return "".join([*(f"P {name}.pack\n" for name in packs), "\n"]).encode()
+
+
+def parse_oid(text: str) -> Oid:
+    oid = bytes.fromhex(text)
+    if len(oid) != 20:
+        raise ValueError(f"not the name of an object: {text!r}")
+    return oid
+
+
+def _in_order(refs: Mapping[str, Ref]) -> list[tuple[str, Ref]]:
+    return sorted(refs.items(), key=lambda item: _data(item[0]))
+
+
+# Names of refs are paths: any bytes, UTF-8 as a rule.
+def _data(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")

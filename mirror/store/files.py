@@ -1,0 +1,59 @@
+"""Files and folders of the store: written whole or not at all, with modes of our choosing whatever the umask."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+FILE_MODE = 0o644
+FOLDER_MODE = 0o755
+
+
+def make_folder(path: Path, mode: int = FOLDER_MODE) -> None:
+    """Make a folder, and those above it, with that mode; one that is there already is left as it is."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    with contextlib.suppress(FileExistsError):
+        path.mkdir()
+        path.chmod(mode)
+
+
+def write_file(path: Path, body: bytes, mode: int = FILE_MODE) -> None:
+    """Replace a file's content in one step that survives a power cut."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(body)
+            stream.flush()
+            os.fchmod(stream.fileno(), mode)
+            os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            Path(temporary).unlink()
+        raise
+    sync_folder(path.parent)
+
+
+def point(link: Path, target: str) -> None:
+    """Make a symbolic link, or point an existing one elsewhere, in one step."""
+    if link.is_symlink() and str(link.readlink()) == target:
+        return
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    sync_folder(link.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make what was renamed in a folder survive a power cut."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,132 @@
+"""The index: what is quick to look up, and can be lost.
+
+Everything in it is in the repositories or can be asked of the archive again; a damaged or outdated file is thrown away.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+
+from mirror.dataset.assets import Held
+
+_SCHEMA_NUMBER = 1
+_SCHEMA = """
+    CREATE TABLE IF NOT EXISTS object_version(location TEXT PRIMARY KEY, version_id TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS draft(dandiset TEXT PRIMARY KEY, oid TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS asset(
+        dandiset TEXT, path TEXT, asset_id TEXT NOT NULL, stamp TEXT, kind TEXT NOT NULL, blob TEXT,
+        PRIMARY KEY(dandiset, path)
+    ) WITHOUT ROWID;
+"""
+_LOOKUP_AT_ONCE = 500
+
+
+class Index:
+    """An SQLite file, made on first use. A context manager; several processes may have it open."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._db = self._open()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._db.close()
+
+    def version_ids(self, locations: Iterable[str]) -> dict[str, str]:
+        """The S3 version ids known of these objects (`bucket/key`)."""
+        wanted = list(locations)
+        found: dict[str, str] = {}
+        for start in range(0, len(wanted), _LOOKUP_AT_ONCE):
+            some = wanted[start : start + _LOOKUP_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            found.update(
+                self._db.execute(f"SELECT location, version_id FROM object_version WHERE location IN ({marks})", some)
+            )
+        return found
+
+    def remember_version_ids(self, ids: Iterable[tuple[str, str]]) -> None:
+        with self._writing():
+            self._db.executemany("INSERT OR REPLACE INTO object_version VALUES (?, ?)", ids)
+
+    def draft(self, dandiset: str, oid: str) -> dict[str, Held] | None:
+        """The assets of a draft, if the index holds them for just this commit."""
+        row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
+        if row is None or row[0] != oid:
+            return None
+        rows = self._db.execute("SELECT path, asset_id, stamp, kind, blob FROM asset WHERE dandiset = ?", (dandiset,))
+        kinds: dict[str, str] = {}
+        return {
+            path: Held(asset_id, stamp, kinds.setdefault(kind, kind), blob)
+            for path, asset_id, stamp, kind, blob in rows
+        }
+
+    def remember_draft(
+        self, dandiset: str, oid: str, assets: Mapping[str, Held], before: tuple[str, Mapping[str, Held]] | None
+    ) -> None:
+        """Keep the assets of a draft. `before` is what the index gave for an earlier commit: only what differs
+        from it is written."""
+        if before is not None and before[0] == oid and before[1] == assets:
+            row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
+            if row is not None and row[0] == oid:
+                return
+        with self._writing():
+            row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
+            known: Mapping[str, Held] = {}
+            if before is not None and row is not None and row[0] == before[0]:
+                known = before[1]
+                gone = [(dandiset, path) for path in known if path not in assets]
+                self._db.executemany("DELETE FROM asset WHERE dandiset = ? AND path = ?", gone)
+            else:
+                self._db.execute("DELETE FROM asset WHERE dandiset = ?", (dandiset,))
+            self._db.executemany(
+                "INSERT OR REPLACE INTO asset VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    (dandiset, path, held.asset_id, held.stamp, held.kind, held.blob)
+                    for path, held in assets.items()
+                    if known.get(path) != held
+                ),
+            )
+            self._db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", (dandiset, oid))
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
+                raise
+            for suffix in ("", "-wal", "-shm"):
+                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            number = db.execute("PRAGMA user_version").fetchone()[0]
+            if number not in (0, _SCHEMA_NUMBER):
+                raise sqlite3.DatabaseError(f"index of another format, {number}")
+            if number == 0:
+                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_NUMBER}; COMMIT;")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")

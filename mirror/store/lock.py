@@ -1,0 +1,52 @@
+"""One writer at a time: whoever finds the store taken is told by whom, and since when."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from mirror.errors import Locked
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Who holds a lock."""
+
+    pid: int
+    host: str
+    command: str
+    since: str
+
+
+@contextmanager
+def exclusive(path: Path, command: str) -> Iterator[None]:
+    """Hold the lock at `path` while the block runs. The kernel lets go of it when the process dies, however it dies."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Locked(f"the store is in use by {_describe(handle)}", hint="wait for it to end, or stop it") from None
+        holder = Holder(os.getpid(), socket.gethostname(), command, datetime.now(UTC).isoformat(timespec="seconds"))
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, msgspec.json.encode(holder), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+def _describe(handle: int) -> str:
+    try:
+        holder = msgspec.json.decode(os.pread(handle, 4096, 0), type=Holder)
+    except msgspec.DecodeError:
+        return "another process"
+    return f"`{holder.command}`, process {holder.pid} on {holder.host}, since {holder.since}"

@@ -1,0 +1,137 @@
+"""The store: a folder that is a DataLad RIA store to its readers, and remembers what its writer needs.
+
+::
+
+    STORE/public/                  serve this folder
+        ria-layout-version  error_logs/
+        alias/000027               -> ../2c5/7d0e2-…
+        2c5/7d0e2-…/               a bare repository
+    STORE/state/                   store.json, dandisets/ID.json, index.sqlite, lock, tmp/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from uuid import uuid4
+
+from mirror.archive.records import Instance
+from mirror.dataset.identity import dandiset_dataset_id, store_annex_uuid
+from mirror.errors import NoStore, StoreError
+from mirror.git.repository import Repository
+from mirror.store.files import make_folder, point, write_file
+from mirror.store.index import Index
+from mirror.store.lock import exclusive
+from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
+
+DEFAULT_BRANCH = "draft"
+_DANDISET = re.compile(r"\d{6,}")
+
+
+class Store:
+    """An existing store. `Store.open` finds one, `Store.open_or_create` makes one."""
+
+    def __init__(self, root: Path, facts: StoreFacts) -> None:
+        self.root = root
+        self.facts = facts
+        self.public = root / "public"
+        self._state = root / "state"
+
+    @classmethod
+    def open(cls, root: Path) -> Store:
+        facts = root / "state" / "store.json"
+        if not facts.is_file():
+            raise NoStore(f"there is no store at {root}", hint="`dandi-mirror sync` makes one; --store names another")
+        return cls(root, read_facts(facts))
+
+    @classmethod
+    def open_or_create(cls, root: Path, instance: Instance) -> Store:
+        """The store of this archive instance at `root`; made when there is none."""
+        if not (root / "state" / "store.json").is_file():
+            _create(root, instance)
+        store = cls.open(root)
+        if store.facts.instance_url != instance.url:
+            raise StoreError(
+                f"the store at {root} mirrors {store.facts.instance_url}, not {instance.url}",
+                hint="use another store for another archive",
+            )
+        return store
+
+    def lock(self, command: str) -> AbstractContextManager[None]:
+        """Keep every other writer out of the store."""
+        return exclusive(self._state / "lock", command)
+
+    @property
+    def temporary(self) -> Path:
+        """A folder for files that nobody misses after a crash."""
+        return self._state / "tmp"
+
+    def dataset_id(self, identifier: str) -> str:
+        return dandiset_dataset_id(self.facts.instance_url, identifier)
+
+    def repository(self, identifier: str) -> Repository:
+        """The repository of a Dandiset, whether or not it exists yet."""
+        return Repository(self._dataset_folder(self.dataset_id(identifier)))
+
+    def create_repository(self, identifier: str) -> Repository:
+        """The repository of a Dandiset, made when it is not there. It gets its alias with `publish_alias`."""
+        dataset_id = self.dataset_id(identifier)
+        folder = self._dataset_folder(dataset_id)
+        make_folder(folder.parent)
+        config = {"annex.uuid": store_annex_uuid(dataset_id, self.facts.id), "annex.version": "10"}
+        repository = Repository.create(folder, head=DEFAULT_BRANCH, config=config)
+        version = folder / "ria-layout-version"
+        if not version.exists():
+            write_file(version, b"2\n")
+        return repository
+
+    def alias(self, name: str) -> Path:
+        """The address of a dataset: what people clone."""
+        return self.public / "alias" / name
+
+    def publish_alias(self, identifier: str) -> None:
+        """Give a Dandiset, now that it holds something, its address."""
+        dataset_id = self.dataset_id(identifier)
+        point(self.alias(identifier), f"../{dataset_id[:3]}/{dataset_id[3:]}")
+
+    def dandisets(self) -> list[str]:
+        """The identifiers of all Dandisets mirrored here, in order."""
+        folder = self.public / "alias"
+        return sorted(entry.name for entry in folder.iterdir() if _DANDISET.fullmatch(entry.name))
+
+    def known(self) -> list[str]:
+        """The identifiers of all Dandisets that were ever looked at, mirrored or not, in order."""
+        return sorted({*self.dandisets(), *(path.stem for path in self._state.glob("dandisets/*.json"))})
+
+    def states(self) -> Iterator[DandisetState]:
+        """The marks of every Dandiset ever looked at."""
+        return (self.state(identifier) for identifier in self.known())
+
+    def state(self, identifier: str) -> DandisetState:
+        return read_state(self._state_file(identifier), identifier)
+
+    def save_state(self, state: DandisetState) -> None:
+        write_state(self._state_file(state.identifier), state)
+
+    def index(self) -> Index:
+        """The index; a context manager."""
+        return Index(self._state / "index.sqlite")
+
+    def _dataset_folder(self, dataset_id: str) -> Path:
+        return self.public / dataset_id[:3] / dataset_id[3:]
+
+    def _state_file(self, identifier: str) -> Path:
+        return self._state / "dandisets" / f"{identifier}.json"
+
+
+def _create(root: Path, instance: Instance) -> None:
+    """Lay out a new store. `store.json` comes last: with it the store exists."""
+    state = root / "state"
+    if root.exists() and any(root.iterdir()) and not state.is_dir():
+        raise StoreError(f"{root} is neither empty nor a store", hint="choose another folder with --store")
+    for folder in ("public/alias", "public/error_logs", "state/dandisets", "state/tmp"):
+        make_folder(root / folder)
+    write_file(root / "public" / "ria-layout-version", b"1\n")
+    write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))

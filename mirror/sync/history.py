@@ -1,0 +1,198 @@
+"""Write what was observed as commits and tags: the chain of releases, and the draft's own history."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mirror.archive.records import VersionInfo
+from mirror.dataset.assets import TEXT, AssetEntry, Held
+from mirror.dataset.commits import (
+    WRITER_EMAIL,
+    WRITER_NAME,
+    Changes,
+    CommitFacts,
+    changes_between,
+    doi_tag,
+    epoch,
+    tag_message,
+    version_tag,
+)
+from mirror.dataset.documents import dandiset_yaml, draft_times, release_document, version_json
+from mirror.dataset.layout import Layout, fixed_files
+from mirror.dataset.names import tree_path
+from mirror.git.objects import COMMIT, TAG, Commit, Oid, Signature, Tag
+from mirror.git.pack import PackWriter
+from mirror.git.reader import Objects
+from mirror.sync.mirrored import DRAFT, RELEASES, TAGS, Mirrored, Tip
+from mirror.sync.observe import Observation
+from mirror.sync.trees import Step, TreeWriter
+
+VERSION_FILE = b".dandi/version.json"
+FetchTexts = Callable[[list[AssetEntry], Callable[[bytes], Oid]], dict[str, Oid]]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Which Dandiset is being written, and how."""
+
+    identifier: str
+    dataset_id: str
+    instance_url: str
+    layout: Layout
+
+
+def writer_at(seconds: int) -> Signature:
+    """The one who writes every commit, at a time of the archive's."""
+    return Signature(WRITER_NAME, WRITER_EMAIL, seconds)
+
+
+def usable(tip: Tip | None, layout: Layout) -> Tip | None:
+    """A tip to build on: one of another layout may hold anything, so nothing of its tree is taken over."""
+    return tip if tip is not None and tip.layout == layout.trailer else None
+
+
+class HistoryWriter:
+    """Adds releases, then the draft, of one Dandiset. `updates` are the refs that then have to move."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        mirrored: Mirrored,
+        objects: Objects,
+        writer: PackWriter,
+        trees: TreeWriter,
+        fetch_texts: FetchTexts,
+    ) -> None:
+        self._subject = subject
+        self._mirrored = mirrored
+        self._objects = objects
+        self._writer = writer
+        self._trees = trees
+        self._fetch_texts = fetch_texts
+        self._releases = mirrored.releases
+        self._texts: dict[str, Oid] = {}
+        self.updates: dict[str, Oid] = {}
+        self.remarks: list[str] = []
+
+    def add_release(self, seen: Observation) -> Tip:
+        """One published version: a commit on `releases`, its tag, and a second tag under its DOI."""
+        info, subject = seen.info, self._subject
+        document = release_document(seen.metadata, subject.instance_url)
+        tree = self._tree(
+            seen,
+            usable(self._releases, subject.layout),
+            version_json(info, subject.identifier, seen.metadata),
+            document,
+        )
+        before = self._releases.assets if self._releases is not None else {}
+        doi = document.get("doi")
+        facts = self._facts(seen, changes_between(before, seen.assets), doi=doi)
+        parents = (self._releases.oid,) if self._releases is not None else ()
+        tip = self._commit(tree, parents, epoch(info.created), facts, seen.assets)
+        self._releases = tip
+        name = version_tag(info.version)
+        tag = Tag(tip.oid, COMMIT, name, writer_at(epoch(info.created)), tag_message(document))
+        self.updates |= {RELEASES: tip.oid, TAGS + name: self._writer.add(TAG, tag.encode())}
+        if doi is None:
+            self.remarks.append(f"version {info.version} has no DOI")
+        elif second := doi_tag(str(doi)):
+            self.updates[TAGS + second] = tip.oid
+        else:
+            self.remarks.append(f"version {info.version}: its DOI {doi!r} is no name for a tag")
+        return tip
+
+    def add_draft(self, seen: Observation) -> tuple[Tip, Changes | None]:
+        """The draft, if there is anything new about it: its tip, and what changed (None: nothing did)."""
+        previous, subject = self._mirrored.draft, self._subject
+        released = RELEASES in self.updates
+        base = usable(self._releases if released else previous, subject.layout)
+        now = (seen.info.modified, seen.info.status)
+        if previous is not None and not released:
+            # As if no time had moved: is there anything else?
+            times = self._times(previous)
+            tree = self._tree(seen, base, self._draft_file(seen, times), seen.metadata)
+            if tree == previous.tree and previous.layout == subject.layout.trailer:
+                return previous, None
+            tree = self._trees.edit(tree, {VERSION_FILE: self._draft_file(seen, now)})
+        else:
+            tree = self._tree(seen, base, self._draft_file(seen, now), seen.metadata)
+        first = previous or self._releases
+        parents = [tip.oid for tip in (previous, self._releases if released or previous is None else None) if tip]
+        changes = changes_between(first.assets if first is not None else {}, seen.assets)
+        facts = self._facts(seen, changes, modified=seen.info.modified)
+        tip = self._commit(tree, tuple(parents), epoch(seen.info.modified), facts, seen.assets)
+        self.updates[DRAFT] = tip.oid
+        return tip, changes
+
+    def _times(self, tip: Tip) -> tuple[str, str]:
+        entry = self._objects.lookup(tip.tree, VERSION_FILE)
+        return draft_times(self._objects.blob(entry.oid)) if entry is not None else ("", "")
+
+    def _draft_file(self, seen: Observation, times: tuple[str, str]) -> bytes:
+        return version_json(seen.info, self._subject.identifier, seen.metadata, draft_times=times)
+
+    def _tree(self, seen: Observation, base: Tip | None, version_file: bytes, document: dict[str, object]) -> Oid:
+        step = Step(
+            base=base.tree if base is not None else None,
+            before=seen.before,
+            after=seen.assets,
+            entries=seen.entries,
+            removed=seen.removed,
+        )
+        files = {
+            **fixed_files(self._subject.dataset_id),
+            b"dandiset.yaml": dandiset_yaml(document),
+            VERSION_FILE: version_file,
+        }
+        return self._trees.write(step, self._text_blobs(step), files)
+
+    def _text_blobs(self, step: Step) -> dict[str, Oid]:
+        """The blobs of a step's texts: from the earlier tree where the same bytes lie there, fetched otherwise."""
+        blobs: dict[str, Oid] = {}
+        missing: list[AssetEntry] = []
+        for entry in step.entries:
+            if entry.held.kind != TEXT:
+                continue
+            known = self._texts.get(entry.sha256 or "") or self._same_text(step, entry)
+            if known is not None:
+                blobs[entry.path] = known
+            else:
+                missing.append(entry)
+        blobs |= self._fetch_texts(missing, self._writer.add_blob)
+        self._texts.update((entry.sha256 or "", blobs[entry.path]) for entry in missing)
+        return blobs
+
+    def _same_text(self, step: Step, entry: AssetEntry) -> Oid | None:
+        before = step.before.get(entry.path)
+        if step.base is None or before is None or (before.kind, before.blob) != (TEXT, entry.held.blob):
+            return None
+        found = self._objects.lookup(step.base, tree_path(entry.path))
+        return found.oid if found is not None else None
+
+    def _facts(
+        self, seen: Observation, changes: Changes, *, doi: object = None, modified: str | None = None
+    ) -> CommitFacts:
+        return CommitFacts(
+            identifier=self._subject.identifier,
+            version=seen.info.version,
+            changes=changes,
+            assets=len(seen.assets),
+            size=seen.size,
+            layout=self._subject.layout.trailer,
+            doi=str(doi) if doi is not None else None,
+            modified=modified,
+        )
+
+    def _commit(
+        self, tree: Oid, parents: tuple[Oid, ...], seconds: int, facts: CommitFacts, assets: Mapping[str, Held]
+    ) -> Tip:
+        who = writer_at(seconds)
+        commit = Commit(tree, parents, who, who, facts.message())
+        return Tip(self._writer.add(COMMIT, commit.encode()), commit, assets, facts.layout)
+
+
+def annex_commit(tree: Oid, previous: Oid | None, info: VersionInfo) -> Commit:
+    """A commit on the git-annex branch."""
+    who = writer_at(epoch(info.modified))
+    return Commit(tree, (previous,) if previous is not None else (), who, who, "update\n")

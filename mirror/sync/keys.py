@@ -1,0 +1,128 @@
+"""What a sync has to say of each git-annex key: addresses and metadata, gathered from what it observed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mirror.annex.keys import sha256e_key
+from mirror.dataset.assets import ANNEXED, AssetEntry, Held
+from mirror.dataset.fields import Fields, annex_fields, merged
+from mirror.dataset.records import digits_for, file_name, folder_of, lines_by_path, records_path
+from mirror.git.objects import Oid
+from mirror.git.reader import Objects
+from mirror.sync.branch import BranchWriter, KeyFacts
+from mirror.sync.observe import Observation
+from mirror.sync.trees import annex_key, counts_with_records
+
+Facts = dict[str, KeyFacts]
+
+
+class KeyGatherer:
+    """Gathers facts over the observations of one sync, oldest first, against what the branch says already."""
+
+    def __init__(self, branch: BranchWriter, *, metadata: bool) -> None:
+        self._branch = branch
+        self._metadata = metadata
+        self._turn = -1
+        self._known: dict[str, set[str]] = {}
+        self.facts: Facts = {}
+        self.unrecorded: dict[str, tuple[AssetEntry, list[str]]] = {}
+        """S3 addresses that the branch lacks: an asset that has it, and the keys it is for"""
+
+    def gather(self, seen: Observation, *, release: bool, others: Iterable[tuple[str, Fields]] = ()) -> None:
+        """Take in a version's new and changed assets. `others` are unchanged ones that share their keys."""
+        self._turn += 1
+        for entry in seen.entries:
+            if entry.held.kind == ANNEXED:
+                self._take(annex_key(entry), entry, release=release)
+        for key, fields in others:
+            self._take_fields(self.facts.setdefault(key, KeyFacts()), fields)
+
+    def _take(self, key: str, entry: AssetEntry, *, release: bool) -> None:
+        facts = self.facts.get(key)
+        first = facts is None
+        if facts is None:
+            facts = self.facts[key] = KeyFacts()
+            if known := self._branch.urls(key):
+                self._known[key] = known
+        known = self._known.get(key, set())
+        # The first asset's download address, and those of published ones: these stay valid.
+        stays = release or (first and not known)
+        if entry.api_url and stays and entry.api_url not in known and entry.api_url not in facts.urls:
+            facts.urls.append(entry.api_url)
+        assert entry.s3_url is not None
+        if not any(url == entry.s3_url or url.startswith(entry.s3_url + "?versionId=") for url in known):
+            _, keys = self.unrecorded.setdefault(entry.s3_url, (entry, []))
+            if key not in keys:
+                keys.append(key)
+        if self._metadata:
+            self._take_fields(facts, entry.fields)
+
+    def _take_fields(self, facts: KeyFacts, fields: Fields) -> None:
+        """A later version's metadata replaces an earlier one's; within a version, sharers of a key add up."""
+        if not self._metadata:
+            return
+        if facts.turn == self._turn and facts.fields is not None:
+            fields = merged(facts.fields, fields)
+        facts.fields, facts.turn = fields, self._turn
+
+    def record(self, recorded: Mapping[str, str]) -> None:
+        """Add the S3 addresses, as they are to be recorded, by their plain form."""
+        for plain, (_, keys) in self.unrecorded.items():
+            for key in keys:
+                self.facts[key].urls.append(recorded[plain])
+
+
+class StoredRecord(msgspec.Struct, frozen=True):
+    """An annexed asset's record read back from a tree, as far as it tells a key and its metadata."""
+
+    path: str
+    size: int
+    metadata: dict[str, Any]
+    blob: str | None = None
+
+    @property
+    def sha256(self) -> str:
+        return str(self.metadata["digest"]["dandi:sha2-256"])
+
+
+read_record = msgspec.json.Decoder(StoredRecord).decode
+
+
+def unchanged_sharers(objects: Objects, tree: Oid, seen: Observation) -> Iterator[tuple[str, Fields]]:
+    """Keys and metadata of unchanged annexed assets that share a blob with one that changed, came or went.
+
+    `tree` is the tree that was written for the version.
+    """
+    changed = {entry.path for entry in seen.entries}
+    if len(changed) == len(seen.assets):
+        return
+    blobs = {entry.held.blob for entry in seen.entries if entry.held.kind == ANNEXED}
+    blobs |= {seen.before[path].blob for path in (*changed, *seen.removed) if path in seen.before}
+    sharers = [
+        path
+        for path, held in seen.assets.items()
+        if held.blob in blobs and held.kind == ANNEXED and path not in changed
+    ]
+    for line in stored_lines(objects, tree, seen.assets, sharers).values():
+        record = read_record(line)
+        yield sha256e_key(record.path, record.size, record.sha256), annex_fields(record.metadata)
+
+
+def stored_lines(objects: Objects, tree: Oid, assets: Mapping[str, Held], paths: Sequence[str]) -> dict[str, bytes]:
+    """The records of some assets of a tree, by path."""
+    counts = counts_with_records(assets, {folder_of(path) for path in paths})
+    files: dict[bytes, list[str]] = {}
+    for path in paths:
+        folder = folder_of(path)
+        files.setdefault(records_path(folder, file_name(path, digits_for(counts[folder]))), []).append(path)
+    found: dict[str, bytes] = {}
+    for where, wanted in files.items():
+        entry = objects.lookup(tree, where)
+        if entry is not None:
+            lines = lines_by_path(objects.blob(entry.oid))
+            found.update((path, lines[path]) for path in wanted if path in lines)
+    return found

@@ -1,0 +1,65 @@
+"""Bytes that the archive has let go of: withdrawn from the git-annex branch once they are really gone.
+
+What a draft loses stays in the bucket for some weeks; until then people can still get the earlier state they cloned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mirror.annex.keys import sha256e_key
+from mirror.archive.bucket import Bucket
+from mirror.dataset.assets import ANNEXED
+from mirror.errors import ArchiveError
+from mirror.git.reader import Objects
+from mirror.sync.branch import BranchWriter, KeyFacts
+from mirror.sync.keys import Facts, read_record, stored_lines
+from mirror.sync.mirrored import Tip
+from mirror.sync.observe import Observation
+
+
+def let_go(objects: Objects, branch: BranchWriter, previous: Tip | None, seen: Observation) -> dict[str, str]:
+    """S3 addresses that the previous draft used and that nothing names any more, each with its key.
+
+    What was published stays with the archive for ever, so only unpublished assets are looked at.
+    """
+    if previous is None:
+        return {}
+    unpublished = [
+        path
+        for path, held in previous.assets.items()
+        if held.kind == ANNEXED
+        and held.stamp is not None
+        and ((now := seen.assets.get(path)) is None or now.blob != held.blob)
+    ]
+    if not unpublished:
+        return {}
+    still = {held.blob for held in seen.assets.values()}
+    lost = [path for path in unpublished if previous.assets[path].blob not in still]
+    found: dict[str, str] = {}
+    for line in stored_lines(objects, previous.tree, previous.assets, lost).values():
+        record = read_record(line)
+        key = sha256e_key(record.path, record.size, record.sha256)
+        blob = record.blob
+        found |= {url: key for url in branch.urls(key) if blob is not None and blob in url}
+    return found
+
+
+def withdraw(leaving: Mapping[str, str], bucket: Bucket, branch: BranchWriter, facts: Facts) -> dict[str, str]:
+    """Ask for each address that is being let go of; withdraw those that are gone. What is left of `leaving`."""
+    remaining = dict(leaving)
+    for url, key in leaving.items():
+        try:
+            if bucket.exists(url):
+                continue
+        except ArchiveError:
+            # Not known is not gone: it is asked for again next time.
+            continue
+        del remaining[url]
+        known = facts.setdefault(key, KeyFacts())
+        known.gone = (*known.gone, url)
+        others = branch.urls(key) - set(known.gone)
+        # Without the bytes, the download address of the asset that had them leads nowhere, too.
+        if not known.urls and all("/assets/" in other for other in others):
+            known.gone = (*known.gone, *sorted(others))
+    return remaining

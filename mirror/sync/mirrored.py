@@ -1,0 +1,83 @@
+"""What a Dandiset's repository holds at present: the other half of what a plan is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from mirror.dataset.assets import Held, held_from_line
+from mirror.dataset.commits import trailers
+from mirror.dataset.layout import Layout
+from mirror.git.objects import TAG, Commit, Oid, Tag
+from mirror.git.reader import Objects
+from mirror.store.index import Index
+from mirror.sync.trees import held_assets
+
+DRAFT = "refs/heads/draft"
+RELEASES = "refs/heads/releases"
+ANNEX = "refs/heads/git-annex"
+TAGS = "refs/tags/"
+
+
+@dataclass(frozen=True)
+class Tip:
+    """A commit of `draft` or `releases`, and the assets of its tree as far as they help to tell what changed."""
+
+    oid: Oid
+    commit: Commit
+    assets: Mapping[str, Held]
+    layout: str
+
+    @property
+    def tree(self) -> Oid:
+        return self.commit.tree
+
+
+class Mirrored:
+    """A repository's present state, read when asked for."""
+
+    def __init__(
+        self, refs: Mapping[str, Oid], objects: Objects, index: Index, identifier: str, layout: Layout
+    ) -> None:
+        self.refs = refs
+        self._objects = objects
+        self._index = index
+        self._identifier = identifier
+        self._layout = layout
+
+    @property
+    def versions(self) -> set[str]:
+        """The published versions that have their tag."""
+        return {name for ref in self.refs if ref.startswith(TAGS) and "/" not in (name := ref.removeprefix(TAGS))}
+
+    @cached_property
+    def draft(self) -> Tip | None:
+        oid = self.refs.get(DRAFT)
+        if oid is None:
+            return None
+        commit = self._objects.commit(oid)
+        assets = self._index.draft(self._identifier, oid.hex())
+        return self._tip(oid, commit, assets)
+
+    @cached_property
+    def releases(self) -> Tip | None:
+        oid = self.refs.get(RELEASES)
+        return self._tip(oid, self._objects.commit(oid), None) if oid is not None else None
+
+    @cached_property
+    def annex(self) -> Oid | None:
+        """The tree of the git-annex branch."""
+        oid = self.refs.get(ANNEX)
+        return self._objects.commit(oid).tree if oid is not None else None
+
+    def release(self, version: str) -> Tip:
+        """A published version, by its tag."""
+        kind, body = self._objects.read(self.refs[TAGS + version])
+        oid = Tag.decode(body).target if kind == TAG else self.refs[TAGS + version]
+        return self._tip(oid, self._objects.commit(oid), None)
+
+    def _tip(self, oid: Oid, commit: Commit, assets: Mapping[str, Held] | None) -> Tip:
+        if assets is None:
+            assets = held_assets(self._objects, commit.tree, lambda line: held_from_line(line, self._layout))
+        return Tip(oid, commit, assets, trailers(commit.message).get("Layout", ""))

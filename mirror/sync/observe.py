@@ -1,0 +1,212 @@
+"""Read one version of a Dandiset from the archive: what differs from an earlier state, and all of it in outline.
+
+Paging is no snapshot: a version is listed between two looks at its record, and listed again if it moved meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from mirror.archive.client import Answer, ArchiveClient
+from mirror.archive.records import Asset, SlimAsset, VersionInfo
+from mirror.dataset.assets import PENDING, ZARR, AssetEntry, Held, describe
+from mirror.dataset.canonical import read_document
+from mirror.dataset.layout import Layout
+from mirror.errors import Moving, NotFound, RecordRefused
+
+PAGE_RATHER_THAN_SINGLES = 30
+"""From this many changed assets on a page, asking for the whole page costs the archive less than asking one by one
+(a page of 1,000 with metadata takes it 0.6 s, a single asset about 0.02 s)."""
+
+ATTEMPTS = 4
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A version as the archive shows it, next to an earlier state."""
+
+    info: VersionInfo
+    metadata: dict[str, Any]
+    answered: datetime
+    """the archive's clock when it showed the version's record"""
+    assets: dict[str, Held]
+    """every asset of the version"""
+    entries: list[AssetEntry]
+    """those that are new or changed since the earlier state"""
+    removed: list[str]
+    """the paths that the earlier state had and the version has not"""
+    before: Mapping[str, Held]
+    """that earlier state"""
+    size: int
+
+
+@dataclass
+class _Gathering:
+    """A listing under way."""
+
+    base: Mapping[str, Held]
+    layout: Layout
+    assets: dict[str, Held] = field(default_factory=dict)
+    entries: list[AssetEntry] = field(default_factory=list)
+    size: int = 0
+    listed: int = 0
+
+    def unchanged(self, asset: SlimAsset) -> bool:
+        held = self.base.get(asset.path)
+        return held is not None and held.still_is(asset)
+
+    def keep(self, asset: SlimAsset, held: Held) -> None:
+        if asset.path in self.assets:
+            raise _Unstable(f"{asset.path!r} was listed twice")
+        self.assets[asset.path] = held
+        self.size += asset.size
+
+    def count(self, assets: Iterable[SlimAsset]) -> list[SlimAsset]:
+        """Count what a page lists; return what of it is mirrored."""
+        page = list(assets)
+        self.listed += len(page)
+        return [asset for asset in page if self.layout.wants(asset.path)] if self.layout.assets else page
+
+
+class _Unstable(Exception):
+    """The listing changed under our hands."""
+
+
+class Observer:
+    """Observes the versions of one Dandiset. Records of new and changed assets are given to `keep`."""
+
+    def __init__(
+        self,
+        client: ArchiveClient,
+        identifier: str,
+        layout: Layout,
+        keep: Callable[[bytes], int],
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._identifier = identifier
+        self._layout = layout
+        self._keep = keep
+        self._sleep = sleep
+
+    def look(self, version: str) -> Answer[VersionInfo]:
+        """A version's record alone, and the archive's clock."""
+        return self._client.version_info(self._identifier, version)
+
+    def observe(
+        self, version: str, base: Mapping[str, Held], *, release: bool, everything: bool = False
+    ) -> Observation:
+        """Read a version, next to an earlier state. `everything`: describe every asset anew, whatever its times say."""
+        why = ""
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._sleep(2.0 ** (attempt - 1))
+            before = self.look(version)
+            try:
+                gathering = self._list(version, base, release=release, everything=everything)
+            except _Unstable as reason:
+                why = str(reason)
+                continue
+            after = self.look(version)
+            if (before.value.modified, before.value.asset_count) != (after.value.modified, after.value.asset_count):
+                why = "its time or asset count moved meanwhile"
+                continue
+            return Observation(
+                info=after.value,
+                metadata=self._document(after.value),
+                answered=after.date,
+                assets=gathering.assets,
+                entries=gathering.entries,
+                removed=[path for path in base if path not in gathering.assets],
+                before=base,
+                size=gathering.size,
+            )
+        raise Moving(
+            f"Dandiset {self._identifier}: version {version} kept changing while it was listed, {ATTEMPTS} times"
+            f" ({why}); it is left for the next sync"
+        )
+
+    def _document(self, info: VersionInfo) -> dict[str, Any]:
+        try:
+            return read_document(bytes(info.metadata)).value
+        except RecordRefused as error:
+            raise RecordRefused(
+                f"Dandiset {self._identifier}: the metadata of version {info.version} {error.message}"
+            ) from None
+
+    def _list(self, version: str, base: Mapping[str, Held], *, release: bool, everything: bool) -> _Gathering:
+        gathering = _Gathering({} if everything else base, self._layout)
+        if everything or not base:
+            announced = self._list_in_full(version, gathering, release=release)
+        else:
+            announced = self._list_slim(version, gathering, release=release)
+        if announced is not None and announced != gathering.listed:
+            raise _Unstable(f"{announced} assets were announced, {gathering.listed} listed")
+        return gathering
+
+    def _list_in_full(self, version: str, gathering: _Gathering, *, release: bool) -> int | None:
+        announced = None
+        for page in self._client.full_assets(self._identifier, version):
+            announced = page.count if page.count is not None else announced
+            for asset in gathering.count(page.items):
+                assert isinstance(asset, Asset)
+                self._describe(asset, gathering, release=release)
+        return announced
+
+    def _list_slim(self, version: str, gathering: _Gathering, *, release: bool) -> int | None:
+        announced = None
+        for page in self._client.slim_assets(self._identifier, version):
+            announced = page.count if page.count is not None else announced
+            changed = []
+            for asset in gathering.count(page.items):
+                if gathering.unchanged(asset):
+                    gathering.keep(asset, gathering.base[asset.path])
+                else:
+                    changed.append(asset)
+            for full in self._with_metadata(version, page.number, changed):
+                self._describe(full, gathering, release=release)
+        return announced
+
+    def _with_metadata(self, version: str, number: int, changed: list[SlimAsset]) -> Iterator[Asset]:
+        """The full records of the changed assets of a page: one by one when few, by the page when many."""
+        if not changed:
+            return
+        if len(changed) >= PAGE_RATHER_THAN_SINGLES:
+            found = {asset.asset_id: asset for asset in self._client.full_page(self._identifier, version, number).items}
+        else:
+            with ThreadPoolExecutor(_THREADS) as threads:
+                try:
+                    singles = list(threads.map(lambda asset: self._client.asset(asset.asset_id), changed))
+                except NotFound as error:
+                    raise _Unstable(str(error)) from None
+            found = {asset.asset_id: asset for asset in singles}
+        for asset in changed:
+            full = found.get(asset.asset_id)
+            if full is None or (full.path, full.modified) != (asset.path, asset.modified):
+                raise _Unstable(f"{asset.path!r} changed meanwhile")
+            yield full
+
+    def _describe(self, asset: Asset, gathering: _Gathering, *, release: bool) -> None:
+        try:
+            entry = describe(asset, self._layout, release=release, keep=self._keep)
+        except RecordRefused as error:
+            raise RecordRefused(f"Dandiset {self._identifier}: {error.message}") from None
+        gathering.keep(asset, entry.held)
+        gathering.entries.append(entry)
+
+
+def pending(observation: Observation) -> list[str]:
+    """The paths of the assets that the archive has not hashed yet, in order."""
+    return sorted(path for path, held in observation.assets.items() if held.kind == PENDING)
+
+
+def zarrs(observation: Observation) -> list[str]:
+    """The paths of the Zarr assets, in order."""
+    return sorted(path for path, held in observation.assets.items() if held.kind == ZARR)

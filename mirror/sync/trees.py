@@ -1,0 +1,200 @@
+"""Write a version's tree: from the tree of an earlier state and what differs, only what differs.
+
+Whatever the earlier state, the same version gives the same tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from mirror.annex.hashdirs import link_target
+from mirror.annex.keys import sha256e_key
+from mirror.dataset.assets import ANNEXED, PENDING, TEXT, AssetEntry, Held
+from mirror.dataset.names import tree_path
+from mirror.dataset.records import (
+    PENDING_FILE,
+    by_file,
+    digits_for,
+    file_names,
+    folder_of,
+    joined,
+    lines_by_path,
+    records_path,
+)
+from mirror.git.objects import MODE_FILE, MODE_LINK, Entry, Oid
+from mirror.git.pack import PackWriter
+from mirror.git.reader import Objects
+from mirror.git.trees import edit_tree
+
+Change = tuple[bytes, Entry | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How to get from one state of a Dandiset to another."""
+
+    base: Oid | None
+    before: Mapping[str, Held]
+    after: Mapping[str, Held]
+    entries: list[AssetEntry]
+    """new or changed"""
+    removed: list[str]
+
+
+class TreeWriter:
+    """Writes trees of one Dandiset. `line_of` gives back the lines that were put aside while listing."""
+
+    def __init__(self, objects: Objects, writer: PackWriter, line_of: Callable[[tuple[int, int]], bytes]) -> None:
+        self._objects = objects
+        self._writer = writer
+        self._line_of = line_of
+
+    def write(self, step: Step, texts: Mapping[str, Oid], files: Mapping[bytes, bytes]) -> Oid:
+        """The tree of a version. `texts` are the blobs of its new texts, by asset path; `files` the documents."""
+        changes: list[Change] = list(self._asset_changes(step, texts))
+        changes += self._record_changes(step)
+        changes.append((PENDING_FILE, self._pending_file(step)))
+        changes += [(path, self._file(body)) for path, body in files.items()]
+        changes.sort(key=lambda change: change[0])
+        tree = edit_tree(self._objects, self._writer, step.base, changes)
+        assert tree is not None, "a version's tree always holds its documents"
+        return tree
+
+    def edit(self, tree: Oid, files: Mapping[bytes, bytes]) -> Oid:
+        """A tree with other contents of some files."""
+        changes = sorted((path, self._file(body)) for path, body in files.items())
+        edited = edit_tree(self._objects, self._writer, tree, changes)
+        assert edited is not None
+        return edited
+
+    def _file(self, body: bytes) -> Entry:
+        return Entry(MODE_FILE, self._writer.add_blob(body))
+
+    def _asset_changes(self, step: Step, texts: Mapping[str, Oid]) -> Iterator[Change]:
+        add_blob = self._writer.add_blob
+        for entry in step.entries:
+            path = tree_path(entry.path)
+            if entry.held.kind == ANNEXED:
+                assert entry.sha256 is not None
+                key = sha256e_key(entry.path, entry.size, entry.sha256)
+                yield path, Entry(MODE_LINK, add_blob(link_target(path, key)))
+            elif entry.held.kind == TEXT:
+                yield path, Entry(MODE_FILE, texts[entry.path])
+            else:
+                yield path, None
+        for removed in step.removed:
+            yield tree_path(removed), None
+
+    def _pending_file(self, step: Step) -> Entry | None:
+        lines = [(entry.path, self._line_of(entry.line)) for entry in step.entries if entry.held.kind == PENDING]
+        return self._file(joined(dict(lines))) if lines else None
+
+    def _record_changes(self, step: Step) -> Iterator[Change]:
+        puts: dict[str, dict[str, AssetEntry]] = {}
+        drops: dict[str, set[str]] = {}
+        for entry in step.entries:
+            folder = folder_of(entry.path)
+            if entry.held.kind == PENDING:
+                drops.setdefault(folder, set()).add(entry.path)
+            else:
+                puts.setdefault(folder, {})[entry.path] = entry
+        for path in step.removed:
+            drops.setdefault(folder_of(path), set()).add(path)
+        folders = puts.keys() | drops.keys()
+        before = counts_with_records(step.before, folders)
+        after = counts_with_records(step.after, folders)
+        for folder in folders:
+            yield from self._folder_changes(
+                step.base,
+                folder,
+                digits_for(before[folder]) if before[folder] else None,
+                digits_for(after[folder]),
+                puts.get(folder, {}),
+                drops.get(folder, set()),
+            )
+
+    def _folder_changes(
+        self,
+        base: Oid | None,
+        folder: str,
+        digits_before: int | None,
+        digits_after: int,
+        puts: Mapping[str, AssetEntry],
+        drops: set[str],
+    ) -> Iterator[Change]:
+        """The changes to the files of records of one folder."""
+        if base is None or digits_before is None:
+            groups = by_file(puts, digits_after)
+            for name, paths in groups.items():
+                yield records_path(folder, name), self._records({}, (puts[path] for path in paths), ())
+            return
+        if digits_before == digits_after:
+            for name, paths in by_file(puts.keys() | drops, digits_after).items():
+                where = records_path(folder, name)
+                new = (puts[path] for path in paths if path in puts)
+                yield where, self._records(self._lines(base, where), new, (path for path in paths if path in drops))
+            return
+        yield from self._respread(base, folder, digits_before, digits_after, puts, drops)
+
+    def _respread(
+        self,
+        base: Oid,
+        folder: str,
+        digits_before: int,
+        digits_after: int,
+        puts: Mapping[str, AssetEntry],
+        drops: set[str],
+    ) -> Iterator[Change]:
+        """A folder has grown or shrunk so much that its records go into other files."""
+        lines: dict[str, bytes] = {}
+        for name in file_names(digits_before):
+            where = records_path(folder, name)
+            lines.update(self._lines(base, where))
+            yield where, None
+        for path in drops:
+            lines.pop(path, None)
+        lines.update((path, self._line_of(entry.line)) for path, entry in puts.items())
+        for name, paths in by_file(lines, digits_after).items():
+            yield records_path(folder, name), self._file(joined({path: lines[path] for path in paths}))
+
+    def _lines(self, base: Oid, where: bytes) -> dict[str, bytes]:
+        entry = self._objects.lookup(base, where)
+        return lines_by_path(self._objects.blob(entry.oid)) if entry is not None else {}
+
+    def _records(self, lines: dict[str, bytes], puts: Iterable[AssetEntry], drops: Iterable[str]) -> Entry | None:
+        for path in drops:
+            lines.pop(path, None)
+        for entry in puts:
+            lines[entry.path] = self._line_of(entry.line)
+        return self._file(joined(lines)) if lines else None
+
+
+def counts_with_records(assets: Mapping[str, Held], folders: Iterable[str]) -> dict[str, int]:
+    """How many assets with a record these folders have."""
+    counts = dict.fromkeys(folders, 0)
+    for path, held in assets.items():
+        folder = folder_of(path)
+        if folder in counts and held.kind != PENDING:
+            counts[folder] += 1
+    return counts
+
+
+def annex_key(entry: AssetEntry) -> str:
+    """The git-annex key of an annexed asset."""
+    assert entry.held.kind == ANNEXED
+    assert entry.sha256 is not None
+    return sha256e_key(entry.path, entry.size, entry.sha256)
+
+
+def held_assets(objects: Objects, tree: Oid, read_line: Callable[[bytes], tuple[str, Held]]) -> dict[str, Held]:
+    """Every asset a tree has, read back from its records."""
+    assets: dict[str, Held] = {}
+    pending = objects.lookup(tree, PENDING_FILE)
+    if pending is not None:
+        assets.update(read_line(line) for line in objects.blob(pending.oid).splitlines(keepends=True))
+    records = objects.lookup(tree, b".dandi/assets")
+    if records is not None:
+        for _, entry in objects.list_tree(records.oid):
+            assets.update(read_line(line) for line in objects.blob(entry.oid).splitlines(keepends=True))
+    return assets

@@ -1,0 +1,243 @@
+"""How the REST client pages, decodes, and fails, against a server on loopback that can misbehave."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from mirror.archive.client import ArchiveClient
+from mirror.errors import BadAnswer, NotAllowed, NotFound, Unreachable, UsageError
+
+TOKEN = "f00dcafe" * 5
+ASSET_ID = "e1e9c71e-9daa-4565-bf35-282782bd81e1"
+
+
+def dandiset(number: int) -> dict[str, Any]:
+    return {"identifier": f"{number:06}", "created": "c", "modified": "m", "embargo_status": "OPEN", "new_field": 1}
+
+
+def asset(number: int) -> dict[str, Any]:
+    path = f"sub-{number:04}/a.nwb"
+    return {
+        "asset_id": f"id-{number}",
+        "path": path,
+        "size": number,
+        "created": "c",
+        "modified": "m",
+        "blob": f"blob-{number}",
+        "zarr": None,
+        "metadata": {"path": path, "n": [1.50, None]},
+    }
+
+
+def listing(items: list[Any], *, more: bool, count: int | None = None) -> dict[str, Any]:
+    # Where `next` points must not matter: only our own page numbers are asked for.
+    return {"count": count, "next": "http://evil.example/next" if more else None, "previous": None, "results": items}
+
+
+@pytest.fixture
+def client(server: Any, pauses: list[float]) -> Iterator[ArchiveClient]:
+    client = ArchiveClient(f"{server.url}/api/", token=TOKEN, page_size=2, sleep=pauses.append)
+    yield client
+    client.http.close()
+
+
+def test_dandisets_are_listed_page_by_page(server: Any, client: ArchiveClient) -> None:
+    base = "/api/dandisets/?ordering=id&page_size=2"
+    server.then(listing([dandiset(1), dandiset(2)], more=True, count=3), at=base)
+    server.then(listing([dandiset(3)], more=False), at=f"{base}&page=2")
+    assert [item.identifier for item in client.dandisets()] == ["000001", "000002", "000003"]
+    assert server.paths == [base, f"{base}&page=2"]
+
+
+def test_embargoed_dandisets_are_asked_for_with_the_token(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([dandiset(1)], more=False))
+    list(client.dandisets(embargoed=True))
+    assert "embargoed=true" in server.paths[0]
+    assert server.seen[0].headers["authorization"] == f"token {TOKEN}"
+
+
+def test_a_list_that_became_shorter_ends(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([dandiset(1), dandiset(2)], more=True))
+    server.then({"detail": "Invalid page."}, status=404)
+    assert [item.identifier for item in client.dandisets()] == ["000001", "000002"]
+
+
+@pytest.mark.parametrize("identifier", ["../../users", "12345", "000001/..", "", "００００２７", "000027\n"])
+def test_identifiers_are_checked(server: Any, client: ArchiveClient, identifier: str) -> None:
+    with pytest.raises(UsageError, match="is no Dandiset identifier"):
+        client.dandiset(identifier)
+    server.then(listing([dandiset(1) | {"identifier": identifier}], more=False))
+    with pytest.raises(BadAnswer, match="is no Dandiset identifier"):
+        list(client.dandisets())
+    assert len(server.seen) == 1
+
+
+def test_versions_and_asset_ids_stay_one_segment(server: Any, client: ArchiveClient) -> None:
+    for _ in range(2):
+        server.then({"detail": "No"}, status=404)
+    with pytest.raises(NotFound):
+        client.version_info("000001", "../../?x=1#y")
+    with pytest.raises(NotFound):
+        client.asset("a/b")
+    assert server.paths == ["/api/dandisets/000001/versions/..%2F..%2F%3Fx%3D1%23y/info/", "/api/assets/a%2Fb/info/"]
+    for odd in ("", ".", ".."):
+        with pytest.raises(UsageError):
+            client.asset(odd)
+
+
+def test_assets_come_in_pages_with_their_metadata(server: Any, client: ArchiveClient) -> None:
+    base = "/api/dandisets/000001/versions/draft/assets/?order=path&metadata=true&page_size=2"
+    server.then(listing([asset(1), asset(2)], more=True, count=3), at=base)
+    server.then(listing([asset(3)], more=False), at=f"{base}&page=2")
+    pages = list(client.full_assets("000001", "draft"))
+    assert [(page.number, page.count, page.is_last) for page in pages] == [(1, 3, False), (2, None, True)]
+    assert [item.path for page in pages for item in page.items] == [f"sub-{n:04}/a.nwb" for n in (1, 2, 3)]
+    assert bytes(pages[0].items[0].metadata) == b'{"path": "sub-0001/a.nwb", "n": [1.5, null]}'
+    again = client.full_page("000001", "draft", 2)
+    assert [item.asset_id for item in again.items] == ["id-3"]
+
+
+def test_slim_assets_ask_for_no_metadata(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([asset(1)], more=False, count=1))
+    (page,) = client.slim_assets("000001", "0.230629.1955")
+    assert page.items[0].blob == "blob-1"
+    assert "metadata" not in server.paths[0]
+
+
+def test_the_next_page_is_fetched_meanwhile_and_no_more(server: Any, client: ArchiveClient) -> None:
+    for number in range(4):
+        server.then(listing([asset(2 * number), asset(2 * number + 1)], more=number < 3, count=8))
+    pages = client.slim_assets("000001", "draft")
+    next(pages)
+    deadline = time.monotonic() + 5
+    while len(server.seen) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    time.sleep(0.05)
+    assert len(server.seen) == 2
+    assert sum(len(page.items) for page in pages) == 6
+
+
+def test_a_listing_can_be_left_early(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([asset(1), asset(2)], more=True, count=3))
+    server.then(listing([asset(3)], more=False))
+    for _ in client.slim_assets("000001", "draft"):
+        break
+    deadline = time.monotonic() + 5
+    while _threads_ahead() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    assert len(server.seen) == 2
+    assert not _threads_ahead()
+
+
+def _threads_ahead() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "next-page"]
+
+
+def test_a_repeated_page_is_noticed(server: Any, client: ArchiveClient) -> None:
+    for _ in range(2):
+        server.then(listing([asset(1), asset(2)], more=True, count=4))
+    with pytest.raises(BadAnswer, match="the assets of Dandiset 000001, version draft: page 2 repeats page 1"):
+        list(client.slim_assets("000001", "draft"))
+
+
+def test_an_item_that_slid_onto_the_next_page_is_no_repeated_page(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([asset(1), asset(2)], more=True, count=3))
+    server.then(listing([asset(2), asset(3)], more=False))
+    assert [len(page.items) for page in client.slim_assets("000001", "draft")] == [2, 2]
+
+
+def test_an_empty_page_that_promises_more_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([], more=True, count=4))
+    with pytest.raises(BadAnswer, match="page 1 is empty"):
+        list(client.slim_assets("000001", "draft"))
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"<!doctype html><title>Heroku</title>", "an HTML or XML page"),
+        (b"", "not JSON"),
+        (b'{"results": [', "not JSON"),
+        (b'{"results": [{"identifier": "000001"}]}', r"missing required field `created` - at `\$.results\[0\]`"),
+        (b'{"results": {}}', r"Expected `array`, got `object` - at `\$.results`"),
+        (b"\xff\xfe", "not JSON"),
+    ],
+)
+def test_answers_that_are_none_are_tried_thrice_and_named(
+    server: Any, client: ArchiveClient, body: bytes, said: str
+) -> None:
+    for _ in range(3):
+        server.then(body)
+    with pytest.raises(BadAnswer, match=said) as caught:
+        list(client.dandisets())
+    assert "/api/dandisets/?ordering=id&page_size=2" in str(caught.value)
+    assert len(server.seen) == 3
+
+
+def test_one_answer_that_is_none_is_forgiven(server: Any, client: ArchiveClient) -> None:
+    server.then(b"<html>starting up</html>")
+    server.then(listing([dandiset(1)], more=False))
+    assert len(list(client.dandisets())) == 1
+
+
+def test_a_failure_on_the_page_ahead_is_raised_where_it_is_needed(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([asset(1), asset(2)], more=True, count=3))
+    for _ in range(8):
+        server.then(status=500)
+    pages = client.full_assets("000001", "draft")
+    assert len(next(pages).items) == 2
+    with pytest.raises(Unreachable, match="the assets of Dandiset 000001, version draft, page 2: HTTP 500"):
+        next(pages)
+
+
+def test_an_answer_without_a_date_cannot_be_judged(pauses: list[float]) -> None:
+    import socketserver
+
+    class Dateless(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Dateless) as dateless:
+        thread = threading.Thread(target=dateless.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        client = ArchiveClient(f"http://127.0.0.1:{dateless.server_address[1]}/api", sleep=pauses.append)
+        with pytest.raises(BadAnswer, match="no Date header"):
+            client.version_info("000001", "draft")
+        dateless.shutdown()
+        thread.join()
+
+
+def test_a_wrong_token_names_the_variable_and_never_the_token(server: Any) -> None:
+    client = ArchiveClient(f"{server.url}/api", token=TOKEN, token_variable="EMBER_DANDI_API_KEY")
+    server.then({"detail": "Invalid token."}, status=401)
+    with pytest.raises(NotAllowed) as caught:
+        client.dandiset("000001")
+    assert "EMBER_DANDI_API_KEY" in str(caught.value)
+    assert TOKEN not in str(caught.value) + repr(client) + repr(client.http)
+
+
+def test_a_known_instance_knows_its_variable() -> None:
+    assert ArchiveClient("https://api.dandiarchive.org/api/")._token_variable == "DANDI_API_KEY"
+    assert ArchiveClient("https://archive.example/api")._token_variable is None
+
+
+def test_a_download_that_is_served_in_place_has_no_signed_url(server: Any, client: ArchiveClient) -> None:
+    for _ in range(3):
+        server.then(b"content")
+    with pytest.raises(BadAnswer, match="does not lead to the bucket"):
+        client.signed_url(ASSET_ID)
+
+
+def test_importing_the_client_does_not_import_requests() -> None:
+    import subprocess
+    import sys
+
+    code = "import sys, mirror.archive.client, mirror.archive.bucket; print('requests' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

@@ -1,0 +1,137 @@
+"""A demo archive that misbehaves on request."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import requests
+
+from mirror.demo import DemoArchive
+from mirror.demo.faults import (
+    Before,
+    LostPage,
+    Redirect,
+    RepeatedPage,
+    Reset,
+    Slow,
+    Status,
+    Truncated,
+    WrongBody,
+    html_page,
+)
+
+Session = requests.Session
+
+
+@pytest.fixture
+def address(archive: DemoArchive) -> str:
+    """The first page, of two assets, of a draft of six."""
+    identifier = archive.create_dandiset()
+    archive.add_assets(identifier, [(f"{number}", b"%d" % number) for number in range(6)])
+    return f"{archive.api_url}/dandisets/{identifier}/versions/draft/assets/?order=path&page_size=2"
+
+
+def listed(session: Session, address: str) -> list[str]:
+    found: list[str] = []
+    following: Any = address
+    while following:
+        page = session.get(following).json()
+        found += [asset["path"] for asset in page["results"]]
+        following = page["next"]
+    return found
+
+
+def test_a_status_so_many_times(archive: DemoArchive, address: str, session: Session) -> None:
+    rule = archive.api_faults.add(Status(503), path=r"/assets/", times=2)
+    assert [session.get(address).status_code for _ in range(3)] == [503, 503, 200]
+    assert rule.struck == archive.count(status=503) == 2
+
+
+def test_only_after_so_many_requests_and_only_those_that_match(
+    archive: DemoArchive, address: str, session: Session
+) -> None:
+    archive.api_faults.add(Status(500), path="page_size=2", method="GET", after=1)
+    assert session.get(f"{archive.api_url}/info/").status_code == 200
+    assert session.head(address).status_code == 200
+    assert [session.get(address).status_code for _ in range(3)] == [200, 500, 200]
+
+
+def test_always_until_cleared(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Status(500), times=None)
+    assert {session.get(address).status_code for _ in range(5)} == {500}
+    archive.api_faults.clear()
+    assert session.get(address).status_code == 200
+
+
+def test_too_many_requests_say_when_to_come_back(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Status(429, retry_after=7))
+    answer = session.get(address)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+
+
+def test_a_reset_connection(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Reset())
+    with pytest.raises(requests.ConnectionError):
+        session.get(address)
+    assert session.get(address).status_code == 200
+
+
+def test_a_slow_answer(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Slow(0.3))
+    before = time.perf_counter()
+    assert session.get(address).status_code == 200
+    assert time.perf_counter() - before > 0.3
+    archive.api_faults.add(Slow(60))
+    with pytest.raises(requests.ReadTimeout):
+        session.get(address, timeout=0.1)
+
+
+def test_a_truncated_body(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Truncated())
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        session.get(address, headers={"Accept-Encoding": "identity"})
+    assert session.get(address).status_code == 200
+
+
+def test_a_truncated_object(archive: DemoArchive, session: Session) -> None:
+    archive.objects.put("k", b"0123456789")
+    archive.s3_faults.add(Truncated(0.3), path="/k$")
+    with session.get(f"{archive.s3_endpoint}/{archive.bucket}/k", stream=True) as answer:
+        assert answer.headers["Content-Length"] == "10"
+        assert answer.raw.read(10, decode_content=False)[:3] == b"012"
+    assert session.get(f"{archive.s3_endpoint}/{archive.bucket}/k").content == b"0123456789"
+
+
+def test_bodies_that_are_not_what_was_asked_for(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(WrongBody())
+    archive.api_faults.add(html_page())
+    garbled, apology = session.get(address), session.get(address)
+    assert garbled.status_code == apology.status_code == 200
+    with pytest.raises(requests.JSONDecodeError):
+        garbled.json()
+    assert apology.headers["Content-Type"] == "text/html"
+    assert "unavailable" in apology.text
+
+
+def test_a_redirect_to_elsewhere(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Redirect("http://127.0.0.1:1/login"))
+    answer = session.get(address, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "http://127.0.0.1:1/login")
+
+
+def test_a_page_that_repeats(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(RepeatedPage(), path=r"[?&]page=2")
+    assert listed(session, address) == ["0", "1", "0", "1", "4", "5"]
+    assert listed(session, address) == ["0", "1", "2", "3", "4", "5"]
+
+
+def test_a_page_that_is_lost(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(LostPage(), path=r"[?&]page=2")
+    assert listed(session, address) == ["0", "1", "4", "5"]
+
+
+def test_something_happens_between_two_pages(archive: DemoArchive, address: str, session: Session) -> None:
+    archive.api_faults.add(Before(lambda: archive.rename_asset("000001", "0", "6")), path=r"[?&]page=2")
+    assert listed(session, address) == ["0", "1", "3", "4", "5", "6"]
