@@ -19,8 +19,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import NoneType
-from typing import Any, Literal, get_args
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from platformdirs import user_config_path
 from pydantic import ValidationError
@@ -145,10 +145,17 @@ def _environment_layer(problems: list[str]) -> _Layer:
 
 def _value_in_variable(field: FieldInfo, text: str) -> object:
     """Text as it stands for what is text (a regular expression is full of YAML's brackets), YAML for the rest."""
-    kinds = set(get_args(field.annotation)) or {field.annotation}
-    if kinds <= {str, Path, NoneType} or any(get_args(kind)[:1] == (str,) for kind in kinds):
+    kinds = _kinds(field.annotation)
+    if kinds <= {str, Path, NoneType}:
         return None if NoneType in kinds and text == "null" else text
     return config_file.read_value(text)
+
+
+def _kinds(annotation: object) -> set[object]:
+    """The plain types that an annotation allows."""
+    if get_origin(annotation) in (Union, UnionType):
+        return {kind for choice in get_args(annotation) for kind in _kinds(choice)}
+    return _kinds(get_args(annotation)[0]) if get_origin(annotation) is Annotated else {annotation}
 
 
 def _option_layer(options: Mapping[str, object]) -> _Layer:

@@ -18,7 +18,7 @@ _MOST_PARTS = 2
 _SHA256 = re.compile(r"[0-9a-f]{64}").fullmatch
 _MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
 _NOT_IN_EXTENSIONS = re.compile(r"[\x00-/:-@\[-`{-\x7f]").search
-_KEY = re.compile(r"([A-Z0-9_]+)(?:-[a-zA-RT-Z][^-/\n]*)*?-s([0-9]+)(?:-[a-zA-Z][^-/\n]*)*--([^/\n.]+)((?:\.[^/\n]*)?)")
+_KEY = re.compile(r"([A-Z0-9_]+)-s([0-9]+)(?:-[mSC][0-9]+)*--([^/\n.]+)((?:\.[^/\n]*)?)")
 
 
 class ParsedKey(NamedTuple):

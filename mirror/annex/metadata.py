@@ -8,8 +8,9 @@ space in it, or starting with `!`, is written as base64 after a `!`.
 from __future__ import annotations
 
 import re
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from binascii import Error as NotBase64
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import ROUND_FLOOR, Decimal
 
@@ -36,7 +37,10 @@ def encode(fields: Mapping[str, Sequence[str]], timestamp: int) -> bytes:
 
 
 def decode(body: bytes) -> dict[str, list[str]]:
-    """The values that each field has now. What is not UTF-8 comes with surrogates for the bytes that are not."""
+    """The values that each field (by its name in lower case) has now.
+
+    Of what is not UTF-8 the bytes come as surrogates.
+    """
     said, _ = _read(body)
     return {
         field: [value.decode(errors="surrogateescape") for value in sorted(values)]
@@ -93,7 +97,7 @@ def _words(values: Iterable[str]) -> dict[bytes, bytes]:
 
 
 def _word(value: str, raw: bytes) -> bytes:
-    return b"!" + b64encode(raw) if _NEEDS_BASE64(value) else raw
+    return b"!" + b2a_base64(raw, newline=False) if _NEEDS_BASE64(value) else raw
 
 
 def _held(statements: Mapping[bytes, tuple[Decimal, bool]]) -> set[bytes]:

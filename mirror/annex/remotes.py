@@ -11,7 +11,7 @@ API_REMOTE = "dandiapi"
 _FIRST_SAID = 1_577_836_800
 """2020-01-01: the line is the same in every mirror, and older than anything that a user of a clone changes in it."""
 
-_HOST = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?").fullmatch
+_HOST = re.compile(r"[A-Za-z0-9._-]+(?::[0-9]+)?|\[[0-9A-Fa-f:.]+\](?::[0-9]+)?").fullmatch
 
 
 def dandiapi_remote(uuid: str, api_host: str) -> bytes:

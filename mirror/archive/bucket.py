@@ -146,7 +146,7 @@ class Bucket:
         """The current version of each object: its id, None where the bucket keeps none, or why it is not known.
 
         Few are asked for one by one. Where many are, one probing request tells whether listing them all is cheaper.
-        `seen`, called in this thread, is told of every object that such a listing shows, wanted or not.
+        `seen`, called in this thread, is told of every object (`bucket/key`) that such a listing shows, wanted or not.
         """
         found: dict[S3Location, str | ArchiveError | None] = {}
         pool = ThreadPoolExecutor(self._jobs, thread_name_prefix="bucket")
@@ -191,7 +191,7 @@ class Bucket:
                 if not version.is_latest:
                     continue
                 if seen:
-                    seen(version.key, version.version_id)
+                    seen(f"{group.prefix.bucket}/{version.key}", version.version_id)
                 location = group.prefix.sibling(version.key)
                 if location in group.wanted:
                     found[location] = version.version_id

@@ -1,8 +1,8 @@
-"""The two forms in which documents of the archive are written: one JSON, one YAML. The same bytes in every mirror.
+r"""The two forms in which documents of the archive are written: one JSON, one YAML. The same bytes in every mirror.
 
 Canonical JSON: members sorted by the code points of their names at every level, no white space between tokens, UTF-8.
-Within strings only what JSON requires is escaped: `\\"` and `\\\\`, and the control characters below U+0020, as
-`\\b \\f \\n \\r \\t` where there is such a form and as `\\u00xx` in lower case hex otherwise. Numbers stand exactly as the
+Within strings only what JSON requires is escaped: `\"` and `\\`, and the control characters below U+0020, as
+`\b \f \n \r \t` where there is such a form and as `\u00xx` in lower case hex otherwise. Numbers stand exactly as the
 archive wrote them (`1.0`, `1e5`, `-0`). Of members with the same name the last counts. What is no JSON text is refused:
 `NaN`, lone surrogates, nesting beyond what Python's parsers follow.
 
@@ -121,6 +121,9 @@ def _refusal(error: Exception) -> RecordRefused:
     return RecordRefused(f"is not JSON: {error}")
 
 
+_RARE_LINE_BREAK = re.compile("[\x85\u2028\u2029]").search
+
+
 class _Dumper(yaml.SafeDumper):
     """The pure Python emitter, whatever libyaml there is, writing everything out where it stands."""
 
@@ -132,7 +135,16 @@ def _represent_number(dumper: yaml.SafeDumper, number: Number) -> yaml.ScalarNod
     return dumper.represent_float(float(number))
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    text.encode()  # PyYAML would write a lone surrogate as an escape that other parsers refuse.
+    if _RARE_LINE_BREAK(text):
+        # Between single quotes, where PyYAML would put these, it reads NEL as the end of a line to be folded.
+        return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+    return dumper.represent_str(text)
+
+
 _Dumper.add_representer(Number, _represent_number)
+_Dumper.add_representer(str, _represent_text)
 
 
 def yaml_document(document: object) -> bytes:

@@ -87,9 +87,16 @@ class DemoArchive(Publishing):
     def instance_url(self) -> str:
         return self.addresses.instance_url
 
-    def count(self, **of: str | int) -> int:
-        """How many requests were made, all or those of a kind (`server`, `method`, `path`, `status`)."""
-        return self.requests.count(**of)  # type: ignore[arg-type]
+    def count(
+        self,
+        *,
+        server: str | None = None,
+        method: str | None = None,
+        path: str | None = None,
+        status: int | None = None,
+    ) -> int:
+        """How many requests were made, all or those of a kind; `path` is searched for as a regular expression."""
+        return self.requests.count(server=server, method=method, path=path, status=status)
 
     def start(self) -> Self:
         self._api_server.start()

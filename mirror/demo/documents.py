@@ -121,9 +121,8 @@ def version_document(version: Version, dandiset: Dandiset, addresses: Addresses)
         "assetsSummary": version.summary,
         "manifestLocation": [manifest],
     }
-    document: Document = jsonb(
-        {**computed, **version.stored} if not version.is_draft else {**version.stored, **computed}
-    )
+    # What saving a published version wrote into it stands; a draft's is computed.
+    document: Document = jsonb({**version.stored, **computed} if version.is_draft else {**computed, **version.stored})
     return document
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import string
 import threading
-import uuid
 
 _VERSION_ID_LETTERS = string.ascii_letters + string.digits + "._"
 
@@ -33,11 +32,3 @@ class Ids:
         with self._lock:
             bits = self._random.getrandbits(192)
         return "".join(_VERSION_ID_LETTERS[bits >> shift & 63] for shift in range(0, 192, 6))
-
-
-def is_uuid(text: str) -> bool:
-    """Whether this is a UUID in its usual spelling."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False

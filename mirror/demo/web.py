@@ -1,4 +1,4 @@
-"""A small HTTP/1.1 server: threads, keep-alive, ranges of nothing clever.
+"""A small HTTP/1.1 server: a thread for each connection, kept alive.
 
 The standard library's one parses headers through the e-mail package and stops only when it polls next; the whole
 test suite runs against this one, so it is made to start, answer and stop at once.
@@ -13,7 +13,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from urllib.parse import parse_qsl, quote, unquote, urlencode
+from urllib.parse import parse_qsl, unquote, urlencode
 
 Headers = dict[str, str]
 
@@ -194,8 +194,3 @@ def _chunks(stream: io.BufferedReader) -> Iterable[bytes]:
         stream.readline()
     while stream.readline().strip():
         pass
-
-
-def path_quoted(path: str) -> str:
-    """A path as a URL spells it, slashes kept."""
-    return quote(path, safe="/~")

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mirror.git.files import PUBLIC_FILE, PUBLIC_FOLDER, make_folders, sync_folder
-from mirror.git.refs import check_names, render_info_packs, render_packed_refs
+from mirror.git.refs import check_name, render_info_packs, render_packed_refs
 
 # Hiding all refs from pushes refuses every push, over a path as over ssh; `http.receivepack` is for a smart HTTP
 # server. Nobody but us packs, so git's own housekeeping must not.
@@ -62,7 +62,7 @@ def _is_repository(path: Path) -> bool:
 
 def _files(head: str, config: Mapping[str, str]) -> dict[str, bytes]:
     branch = head if head.startswith("refs/") else f"refs/heads/{head}"
-    check_names([branch])
+    check_name(branch)
     return {
         "HEAD": f"ref: {branch}\n".encode(),
         "config": render_config({**BASE_CONFIG, **config}),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import IO, Self
+from typing import IO, NamedTuple, Self
 
 from mirror.errors import GitError, StoreError
 from mirror.git.objects import BLOB, COMMIT, MODE_TREE, TREE, Commit, Entry, Oid, decode_tree
@@ -22,6 +22,9 @@ _AHEAD = 90
 
 # Entries kept by all remembered trees together, some 300 bytes each.
 _REMEMBERED_ENTRIES = 30_000
+
+# Trees read along with one that is needed, at most.
+_TREES_AHEAD = 64
 
 
 class MissingObject(StoreError):
@@ -157,14 +160,25 @@ class _CatFile:
                 continue
 
 
+class _OpenTree(NamedTuple):
+    """A tree being listed."""
+
+    folder: bytes
+    entries: Iterator[tuple[bytes, Entry]]
+    subtrees: deque[Oid]
+    """those still to be listed"""
+
+
 class Objects:
     """What the repository will hold once the unfinished pack is part of it."""
 
     def __init__(self, reader: ObjectReader, writer: PackWriter | None = None) -> None:
         self._reader = reader
         self._writer = writer
-        self._trees: OrderedDict[Oid, MappingProxyType[bytes, Entry]] = OrderedDict()
-        self._remembered = 0
+        self._trees: OrderedDict[Oid, Mapping[bytes, Entry]] = OrderedDict()
+        self._last_tree_size = 1
+        self.remembered_entries = 0
+        """entries of all remembered trees together: the measure of the memory they take"""
 
     def __enter__(self) -> Self:
         return self
@@ -196,25 +210,38 @@ class Objects:
                 yield (oid, *writer.read(oid)) if oid in writer else next(stored)
 
     def blob(self, oid: Oid) -> bytes:
-        return self._expect(BLOB, oid)
+        return _expect(BLOB, oid, *self.read(oid))
 
     def commit(self, oid: Oid) -> Commit:
-        return Commit.decode(self._expect(COMMIT, oid))
+        return Commit.decode(_expect(COMMIT, oid, *self.read(oid)))
 
-    def tree(self, oid: Oid) -> MappingProxyType[bytes, Entry]:
-        """The entries of a tree, in git's order. Trees used lately are remembered."""
+    def tree(self, oid: Oid, following: Iterable[Oid] = ()) -> Mapping[bytes, Entry]:
+        """The entries of a tree, in git's order. Trees used lately are remembered.
+
+        `following` are trees that will probably be wanted next: when this one must be read, some of them are read
+        along with it, which spares waiting for git each time.
+        """
         entries = self._trees.get(oid)
         if entries is not None:
             self._trees.move_to_end(oid)
             return entries
-        entries = MappingProxyType(decode_tree(self._expect(TREE, oid)))
-        if len(entries) <= _REMEMBERED_ENTRIES // 2:
-            self._trees[oid] = entries
-            self._remembered += len(entries) + 1
-            while self._remembered > _REMEMBERED_ENTRIES:
-                _, dropped = self._trees.popitem(last=False)
-                self._remembered -= len(dropped) + 1
+        ahead = min(_TREES_AHEAD, _REMEMBERED_ENTRIES // 8 // self._last_tree_size)
+        for found, kind, body in self.read_many((oid, *islice(following, ahead))):
+            decoded = MappingProxyType(decode_tree(_expect(TREE, found, kind, body)))
+            self._remember(found, decoded)
+            entries = decoded if entries is None else entries
+        assert entries is not None  # one question has one answer
         return entries
+
+    def _remember(self, oid: Oid, entries: Mapping[bytes, Entry]) -> None:
+        self._last_tree_size = len(entries) + 1
+        if oid in self._trees or len(entries) > _REMEMBERED_ENTRIES // 2:
+            return
+        self._trees[oid] = entries
+        self.remembered_entries += len(entries) + 1
+        while self.remembered_entries > _REMEMBERED_ENTRIES:
+            _, dropped = self._trees.popitem(last=False)
+            self.remembered_entries -= len(dropped) + 1
 
     def lookup(self, tree: Oid, path: bytes) -> Entry | None:
         """What stands at a path below a tree; None when nothing does."""
@@ -231,20 +258,26 @@ class Objects:
 
         `prefix` is put before each path as it is.
         """
-        open_trees = [(prefix, iter(self.tree(tree).items()))]
+        open_trees = [_open_tree(prefix, self.tree(tree))]
         while open_trees:
-            folder, entries = open_trees[-1]
+            folder, entries, subtrees = open_trees[-1]
             for name, entry in entries:
                 path = folder + name
                 if entry.mode == MODE_TREE:
-                    open_trees.append((path + b"/", iter(self.tree(entry.oid).items())))
+                    subtrees.popleft()
+                    open_trees.append(_open_tree(path + b"/", self.tree(entry.oid, subtrees)))
                     break
                 yield path, entry
             else:
                 open_trees.pop()
 
-    def _expect(self, kind: bytes, oid: Oid) -> bytes:
-        found, body = self.read(oid)
-        if found != kind:
-            raise StoreError(f"object {oid.hex()} is a {found.decode()} where a {kind.decode()} is needed")
-        return body
+
+def _open_tree(folder: bytes, entries: Mapping[bytes, Entry]) -> _OpenTree:
+    subtrees = deque(entry.oid for entry in entries.values() if entry.mode == MODE_TREE)
+    return _OpenTree(folder, iter(entries.items()), subtrees)
+
+
+def _expect(kind: bytes, oid: Oid, found: bytes, body: bytes) -> bytes:
+    if found != kind:
+        raise StoreError(f"object {oid.hex()} is a {found.decode()} where a {kind.decode()} is needed")
+    return body

@@ -22,7 +22,7 @@ from mirror.git.refs import (
     PackedRefs,
     Ref,
     RefMoved,
-    check_names,
+    check_together,
     parse_oid,
     parse_packed_refs,
     render_info_refs,
@@ -41,13 +41,12 @@ _FOLD_ATTEMPTS = 10
 class LockFile:
     """One of git's lock files: `NAME.lock`, whose content may become `NAME`."""
 
-    def __init__(self, target: Path, seconds: float = LOCK_SECONDS) -> None:
+    def __init__(self, target: Path) -> None:
         self._target = target
         self.path = target.with_name(target.name + ".lock")
-        self._seconds = seconds
 
     def __enter__(self) -> Self:
-        deadline = time.monotonic() + self._seconds
+        deadline = time.monotonic() + LOCK_SECONDS
         while True:
             try:
                 self._descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PUBLIC_FILE)
@@ -56,12 +55,17 @@ class LockFile:
                 make_folders(self.path.parent)
             except FileExistsError as error:
                 if time.monotonic() > deadline:
-                    raise Locked(f"{self.path} has been there for {self._seconds:g} seconds") from error
+                    raise Locked(f"{self.path} has been there for {LOCK_SECONDS:g} seconds") from error
                 time.sleep(0.02)
             else:
-                os.fchmod(self._descriptor, PUBLIC_FILE)
-                self._held = True
-                return self
+                break
+        self._held = True
+        try:
+            os.fchmod(self._descriptor, PUBLIC_FILE)
+        except BaseException:
+            self._release()
+            raise
+        return self
 
     def replace(self, data: bytes) -> None:
         """Make `data` the content of the target, durably; the lock is then released."""
@@ -76,6 +80,9 @@ class LockFile:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._release()
+
+    def _release(self) -> None:
         os.close(self._descriptor)
         if self._held:
             self.path.unlink(missing_ok=True)
@@ -151,7 +158,7 @@ def move(
             refs = read_refs(repository, peel)
             check_expected({name: ref.oid for name, ref in refs.items()}, expected)
             moved = {name: ref for name, ref in {**refs, **moves}.items() if ref is not None}
-            check_names(moved)
+            check_together(moved)
             if moved != refs:
                 packed_refs.replace(render_packed_refs(moved))
             return moved

@@ -39,14 +39,18 @@ class RefMoved(StoreError):
         self.name = name
 
 
-def check_names(names: Iterable[str]) -> None:
-    """Raise `ValueError` unless git accepts all these refs, side by side."""
+def check_name(name: str) -> None:
+    """Raise `ValueError` unless git accepts a ref of this name."""
+    if not name.startswith("refs/") or name.count("/") < 2 or _BAD_IN_NAME.search(name):
+        raise ValueError(f"not a name for a ref: {name!r}")
+
+
+def check_together(names: Iterable[str]) -> None:
+    """Raise `ValueError` if one of these refs needs a folder where another is."""
     known = set(names)
     for name in known:
-        if not name.startswith("refs/") or name.count("/") < 2 or _BAD_IN_NAME.search(name):
-            raise ValueError(f"not a name for a ref: {name!r}")
         parts = name.split("/")
-        for end in range(3, len(parts)):
+        for end in range(2, len(parts)):
             if (above := "/".join(parts[:end])) in known:
                 raise ValueError(f"git cannot hold both {above} and {name}")
 

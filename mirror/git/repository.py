@@ -16,7 +16,7 @@ from mirror.git.bare import create_bare
 from mirror.git.objects import TAG, Oid, Tag
 from mirror.git.pack import PackWriter
 from mirror.git.reader import ObjectReader, Objects
-from mirror.git.refs import Ref, check_names
+from mirror.git.refs import Ref, check_name
 from mirror.git.repair import GRACE_SECONDS, clear_away
 
 KEEP_SECONDS = 86_400.0
@@ -114,7 +114,8 @@ class Repository:
         them (None: not there): give it the tips built upon. `MissingObject` when a ref would point nowhere.
         """
         with self.lock(), self.objects(writer) as objects:
-            check_names(updates)
+            for name in updates:
+                check_name(name)
             moves = {name: None if oid is None else _peel(objects, oid) for name, oid in updates.items()}
             ref_files.fold(self.path)
             ref_files.check_expected(self.refs(), expected or {})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping
+from itertools import islice
 
 from mirror.git.objects import MODE_TREE, TREE, Entry, Oid, encode_tree
 from mirror.git.pack import PackWriter
@@ -12,6 +14,9 @@ Change = tuple[bytes, Entry | None]
 """A path and what shall stand there; None: nothing."""
 
 _SLASH = ord("/")
+# Subdirectories opened in a row, give or take a few, are read ahead, ever more of them.
+_CLOSE = 4
+_MOST_AHEAD = 63
 _NOT_NAMES = frozenset((b"", b".", b".."))
 
 
@@ -37,7 +42,7 @@ def edit_tree(objects: Objects, writer: PackWriter, base: Oid | None, changes: I
 class _Folder:
     """A directory open for changes."""
 
-    __slots__ = ("base", "entries", "name", "oid", "prefix")
+    __slots__ = ("_ahead", "_opened", "_subtrees", "base", "entries", "name", "oid", "prefix")
 
     def __init__(self, prefix: bytes, name: bytes, oid: Oid | None, base: Mapping[bytes, Entry]) -> None:
         self.prefix = prefix
@@ -45,6 +50,23 @@ class _Folder:
         self.oid = oid
         self.base = base
         self.entries = dict(base)
+        self._opened = False
+        self._ahead = 0
+        self._subtrees: deque[tuple[bytes, Oid]] | None = None
+
+    def following(self, name: bytes) -> list[Oid]:
+        """The subdirectories probably opened after this one: none until several close to each other were."""
+        if not self._opened:
+            self._opened = True
+            return []
+        if self._subtrees is None:
+            self._subtrees = deque((name, entry.oid) for name, entry in self.base.items() if entry.mode == MODE_TREE)
+        subtrees, passed = self._subtrees, 0
+        while subtrees and subtrees[0][0] + b"/" <= name + b"/":
+            subtrees.popleft()
+            passed += 1
+        self._ahead = min(2 * self._ahead + 1, _MOST_AHEAD) if passed <= _CLOSE else 0
+        return [oid for _, oid in islice(subtrees, self._ahead)]
 
 
 class _Edit:
@@ -95,12 +117,13 @@ class _Edit:
                 raise ValueError(f"no tree can hold this directory: {prefix!r}")
             entry = folder.entries.get(name)
             oid = entry.oid if entry is not None and entry.mode == MODE_TREE else None
-            folder = self._folder(folder.prefix + name + b"/", name, oid)
+            following = folder.following(name) if oid is not None else ()
+            folder = self._folder(folder.prefix + name + b"/", name, oid, following)
             self._open.append(folder)
         return folder.entries
 
-    def _folder(self, prefix: bytes, name: bytes, oid: Oid | None) -> _Folder:
-        return _Folder(prefix, name, oid, self._objects.tree(oid) if oid is not None else {})
+    def _folder(self, prefix: bytes, name: bytes, oid: Oid | None, following: Iterable[Oid] = ()) -> _Folder:
+        return _Folder(prefix, name, oid, self._objects.tree(oid, following) if oid is not None else {})
 
     def _close(self) -> None:
         folder = self._open.pop()

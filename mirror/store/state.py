@@ -30,6 +30,8 @@ class Drift(msgspec.Struct, frozen=True):
     field: str
     mirrored: str
     archive: str
+    disorder: bool = False
+    """the version itself is right; it came to light too late for its place in the chain"""
 
     def __str__(self) -> str:
         return f"{self.version}: {self.field} is {self.mirrored} here, {self.archive} in the archive"

@@ -1,8 +1,9 @@
 """The engine: from what the archive says to what the repositories hold.
 
-`poll` tells which Dandisets moved, `observe` reads one version, `contents` gets texts and S3 version ids, `trees` and
-`branch` write what differs, `dandiset` does all of that for one Dandiset, `drift` compares what was published with its
-tag, `engine` runs over many.
+`poll` tells which Dandisets moved. `reading` reads one of them (`observe` one version of it, `drift` holds what was
+published against its tag), `contents` gets texts and S3 version ids, `writing` writes (`history` the commits, `trees`
+their trees, `branch` the git-annex branch from the `keys`' facts). `dandiset` does all of that for one Dandiset,
+`engine` for many.
 
 Imports `archive`, `store`, `git`, `dataset`; only `cli` imports it.
 """

@@ -108,9 +108,8 @@ class Contents:
                 found[_name(location)] = answer
             else:
                 why = answer.message if answer is not None else "the bucket keeps no versions"
-                self.complaints.append(
-                    f"asset {path_of[location]!r}: its plain address is recorded, its S3 version id cannot be had: {why}"
-                )
+                what = f"asset {path_of[location]!r}: recorded by its plain address, its S3 version id cannot be had"
+                self.complaints.append(f"{what}: {why}")
         self._index.remember_version_ids([*seen, *found.items()])
         return found
 

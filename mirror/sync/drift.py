@@ -49,7 +49,7 @@ def withdrawn(version: str) -> Drift:
 
 def out_of_order(info: VersionInfo, after: str) -> Drift:
     """A version that came to light after one created later: its place in the chain is not where others have it."""
-    return Drift(info.version, "created", f"after {after}", info.created)
+    return Drift(info.version, "created", f"after {after}", info.created, disorder=True)
 
 
 def _asset_differences(

@@ -22,12 +22,11 @@ from typing import Literal, Protocol
 import msgspec
 
 from mirror.config import Settings
-from mirror.dataset.layout import Layout
 from mirror.errors import MirrorError, SomeFailed
 from mirror.store.state import DandisetState, Failure
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
-from mirror.sync.dandiset import DandisetSync, Synced
+from mirror.sync.dandiset import DandisetSync, Synced, layout_of
 from mirror.sync.poll import Poll, poll
 
 logger = logging.getLogger(__name__)
@@ -92,7 +91,7 @@ def sync(
         store = Store.open_or_create(settings.store, connection.instance)
         with store.lock(command):
             states = {state.identifier: state for state in store.states()}
-            layout = Layout(settings.text_in_git.max_bytes, settings.select.assets).trailer
+            layout = layout_of(settings).trailer
             found = poll(connection.client, settings, named, states, layout, everything=everything)
             report.still = len(found.still)
             if watcher is not None:

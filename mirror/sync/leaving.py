@@ -45,7 +45,7 @@ def let_go(objects: Objects, branch: BranchWriter, previous: Tip | None, seen: O
     return found
 
 
-def withdraw(leaving: Mapping[str, str], bucket: Bucket, branch: BranchWriter, facts: Facts) -> dict[str, str]:
+def withdraw(bucket: Bucket, leaving: Mapping[str, str], branch: BranchWriter, facts: Facts) -> dict[str, str]:
     """Ask for each address that is being let go of; withdraw those that are gone. What is left of `leaving`."""
     remaining = dict(leaving)
     for url, key in leaving.items():

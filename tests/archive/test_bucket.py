@@ -152,7 +152,7 @@ def test_many_unknown_versions_are_listed(moto: Moto, bucket: Bucket, blobs: dic
     found = bucket.version_ids([*wanted, gone], seen=seen.__setitem__)
     assert isinstance(found[gone], NotFound)
     assert {location.key: found[location] for location in wanted} == {w.key: blobs[w.key] for w in wanted}
-    assert seen == {key: version for key, version in blobs.items() if key.startswith("blobs/")}
+    assert seen == {f"dandi-test/{key}": version for key, version in blobs.items() if key.startswith("blobs/")}
     # One probing page, three pages of listing, one HEAD for the girder key and one for what is gone.
     assert bucket._http.counts()["s3"].requests <= 6
 

@@ -16,7 +16,7 @@ from moto.server import ThreadedMotoServer
 
 from mirror.demo import DemoArchive
 
-ODD_KEYS = ["a b+c", "a&b<c>\"'", "dir/é/日本", "dir/x", "dir/y/z", "new\nline", "tab\tkey", "%41", "~.-_"]
+ODD_KEYS = ["a b+c", "a&b<c>\"'", "dir/é/日本", "dir/x", "dir/y/w", "dir/y/z", "tab\tkey", "%41", "~.-_"]
 BUCKET = "demo-archive"
 
 
@@ -61,6 +61,7 @@ def moto(moto_endpoint: str) -> Any:
 
 
 def fill(s3: Any) -> None:
+    """Each folder keeps an object: moto shows a folder of deleted ones, which S3 does not."""
     for key in ODD_KEYS:
         s3.put_object(Bucket=BUCKET, Key=key, Body=key.encode())
     s3.put_object(Bucket=BUCKET, Key="dir/x", Body=b"second")
@@ -136,11 +137,11 @@ def test_listings_of_keys_as_they_are(archive: DemoArchive, s3: Any) -> None:
 def test_the_first_listing_is_served_too(s3: Any) -> None:
     fill(s3)
     pages = paged(s3.list_objects, {"NextMarker": "Marker"}, Delimiter="/", MaxKeys=3)
-    assert sum(len(page.get("Contents", [])) for page in pages) == len(ODD_KEYS) - 3
+    assert sum(len(page.get("Contents", [])) for page in pages) == len(ODD_KEYS) - 4
     assert [one["Prefix"] for page in pages for one in page.get("CommonPrefixes", [])] == ["dir/"]
 
 
-@pytest.mark.parametrize("key", ODD_KEYS)
+@pytest.mark.parametrize("key", [*ODD_KEYS, "new\nline"])  # which moto does not take
 def test_objects_come_back(s3: Any, key: str) -> None:
     written = s3.put_object(Bucket=BUCKET, Key=key, Body=b"0123456789")
     read = s3.get_object(Bucket=BUCKET, Key=key)

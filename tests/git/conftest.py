@@ -44,7 +44,7 @@ def git(repository: Repository) -> Git:
     return lambda *args, **options: _run("-C", repository.path, *args, **options)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run() -> Git:
     """`git` anywhere."""
     return _run

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mirror.git.objects import MODE_EXEC, MODE_FILE, MODE_GITLINK, MODE_LINK, MODE_TREE, Entry, Oid, hash_object
-from mirror.git.reader import Objects
+from mirror.git.pack import PackWriter
+from mirror.git.reader import ObjectReader, Objects
 from mirror.git.repository import Repository
 from mirror.git.trees import edit_tree
 
@@ -113,24 +114,46 @@ def test_git_writes_the_same_tree(store: Repository, run: Git, change: list[tupl
 class Watched(Objects):
     """Remembers which trees were read."""
 
-    def __init__(self, inner: Objects) -> None:
-        self._inner = inner
-        self.read_trees: list[Oid] = []
+    def __init__(self, reader: ObjectReader, writer: PackWriter) -> None:
+        super().__init__(reader, writer)
+        self.seen: set[Oid] = set()
 
-    def tree(self, oid: Oid):  # type: ignore[no-untyped-def]
-        self.read_trees.append(oid)
-        return self._inner.tree(oid)
+    def read_many(self, oids: Iterable[Oid]) -> Iterator[tuple[Oid, bytes, bytes]]:
+        for answer in super().read_many(oids):
+            self.seen.add(answer[0])
+            yield answer
 
 
-def test_only_directories_on_the_way_are_read_and_written(repository: Repository) -> None:
-    start = {b"%d/%d/f" % (a, b): FILE for a in range(10) for b in range(10)}
+@pytest.fixture
+def watched(repository: Repository) -> Iterator[tuple[Watched, PackWriter, Oid]]:
+    """A tree of 10 by 10 directories, of which no two are the same, its readers watched."""
+    start = [(b"%d/%d/%d%d" % (a, b, a, b), FILE) for a in range(10) for b in range(10)]
     with repository.writer() as writer, repository.objects(writer) as objects:
-        base = edit_tree(objects, writer, None, sorted(start.items()))
-        count = len(writer)
-        watched = Watched(objects)
-        edit_tree(watched, writer, base, [(b"3/5/g", FILE)])
-        assert len(watched.read_trees) == 3
-        assert len(writer) == count + 3
+        base = edit_tree(objects, writer, None, start)
+        writer.finish()
+    assert base is not None
+    with repository.writer() as writer, Watched(ObjectReader(repository.path), writer) as objects:
+        yield objects, writer, base
+
+
+def test_only_directories_on_the_way_are_read_and_written(watched: tuple[Watched, PackWriter, Oid]) -> None:
+    objects, writer, base = watched
+    edit_tree(objects, writer, base, [(b"3/5/g", FILE)])
+    assert len(objects.seen) == len(writer) == 3
+
+
+def test_far_apart_changes_read_nothing_else(watched: tuple[Watched, PackWriter, Oid]) -> None:
+    objects, writer, base = watched
+    edit_tree(objects, writer, base, [(b"0/5/g", FILE), (b"8/2/g", FILE), (b"8/9/g", FILE)])
+    assert len(objects.seen) == len(writer) == 6
+
+
+def test_directories_changed_in_a_row_are_read_ahead(watched: tuple[Watched, PackWriter, Oid]) -> None:
+    objects, writer, base = watched
+    changes = [(b"4/%d/g" % number, FILE) for number in range(6)]
+    edit_tree(objects, writer, base, changes)
+    assert len(writer) == 8
+    assert 8 < len(objects.seen) <= 12
 
 
 def test_changes_that_change_nothing_write_nothing(repository: Repository) -> None:

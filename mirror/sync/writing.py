@@ -1,0 +1,100 @@
+"""Write what was read of a Dandiset into its repository: one pack, one move of its refs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+from mirror.dataset.assets import AssetEntry
+from mirror.dataset.commits import Changes, epoch
+from mirror.git.objects import COMMIT, Oid
+from mirror.git.pack import PackWriter
+from mirror.git.reader import Objects
+from mirror.sync.branch import BranchWriter
+from mirror.sync.history import HistoryWriter, Subject, annex_commit
+from mirror.sync.keys import Facts, KeyGatherer, unchanged_sharers
+from mirror.sync.leaving import let_go
+from mirror.sync.mirrored import ANNEX, Mirrored, Tip
+from mirror.sync.observe import Observation
+from mirror.sync.trees import TreeWriter
+
+T = TypeVar("T")
+
+
+class ContentSource(Protocol):
+    """Where contents and addresses come from."""
+
+    def texts(self, entries: Iterable[AssetEntry], add: Callable[[bytes], T]) -> dict[str, T]: ...
+
+    def recorded_urls(self, entries: Iterable[AssetEntry]) -> dict[str, str]: ...
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is to be published, and what it came to."""
+
+    updates: dict[str, Oid]
+    """refs that move; empty when nothing changed"""
+    draft: Tip
+    changes: Changes | None
+    """what changed in the draft; None when nothing did"""
+    leaving: dict[str, str]
+    remarks: list[str]
+
+
+class DandisetWriter:
+    """Writes one Dandiset's observations. Nothing is seen of it until the caller publishes the updates."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        mirrored: Mirrored,
+        objects: Objects,
+        writer: PackWriter,
+        contents: ContentSource,
+        line_of: Callable[[tuple[int, int]], bytes],
+        *,
+        remote: bytes,
+        annex_metadata: bool,
+    ) -> None:
+        self._mirrored = mirrored
+        self._objects = objects
+        self._writer = writer
+        self._contents = contents
+        self._remote = remote
+        self._annex_metadata = annex_metadata
+        trees = TreeWriter(objects, writer, line_of)
+        self._history = HistoryWriter(subject, mirrored, objects, writer, trees, contents.texts)
+
+    def write(
+        self,
+        releases: list[Observation],
+        draft: Observation,
+        leaving: Mapping[str, str],
+        withdraw: Callable[[Mapping[str, str], BranchWriter, Facts], dict[str, str]] | None = None,
+    ) -> Written:
+        """`leaving` are the addresses being let go of so far; `withdraw` asks which of them are gone for good."""
+        written = [(seen, self._history.add_release(seen)) for seen in releases]
+        tip, changes = self._history.add_draft(draft)
+        written.append((draft, tip))
+        updates = dict(self._history.updates)
+
+        branch = BranchWriter(self._objects, self._writer, self._mirrored.annex)
+        facts = self._gathered(written, branch)
+        still = {**leaving, **let_go(self._objects, branch, self._mirrored.draft, draft)}
+        if withdraw is not None and still:
+            still = withdraw(still, branch, facts)
+        tree = branch.write(facts, self._remote, epoch(draft.info.modified))
+        if tree != self._mirrored.annex:
+            commit = annex_commit(tree, self._mirrored.refs.get(ANNEX), draft.info)
+            updates[ANNEX] = self._writer.add(COMMIT, commit.encode())
+        return Written(updates, tip, changes, still, self._history.remarks)
+
+    def _gathered(self, written: list[tuple[Observation, Tip]], branch: BranchWriter) -> Facts:
+        keys = KeyGatherer(branch, metadata=self._annex_metadata)
+        for seen, tip in written:
+            others = unchanged_sharers(self._objects, tip.tree, seen)
+            keys.gather(seen, release=seen.info.version != "draft", others=others)
+        keys.record(self._contents.recorded_urls(entry for entry, _ in keys.unrecorded.values()))
+        return keys.facts

@@ -1,0 +1,53 @@
+"""A world of its own for every test: whose machine it is, and how that is set up, must not matter."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Other work on the machine makes single examples slow; a deadline would only tell of that.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
+
+_FOREIGN_STARTS = ("DANDI_", "DATALAD_", "GIT_", "XDG_")
+_FOREIGN_ENDS = ("_api_key", "_proxy")
+
+_GITCONFIG = """\
+[user]
+    name = A Tester
+    email = tester@example.org
+[init]
+    defaultBranch = main
+[protocol "file"]
+    allow = always
+[annex]
+    security.allowed-ip-addresses = 127.0.0.1
+"""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A home folder with a git identity and nothing else; no settings, tokens or proxies from outside."""
+    home = tmp_path_factory.mktemp("home")
+    (home / ".gitconfig").write_text(_GITCONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in os.environ:
+            if name.startswith(_FOREIGN_STARTS) or name.lower().endswith(_FOREIGN_ENDS):
+                patch.delenv(name)
+        patch.setenv("HOME", str(home))
+        for kind in ("CONFIG", "CACHE", "DATA", "STATE"):
+            patch.setenv(f"XDG_{kind}_HOME", str(home / kind.lower()))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("GIT_TERMINAL_PROMPT", "0")
+        patch.setenv("LC_ALL", "C.UTF-8")
+        patch.setenv("NO_COLOR", "1")
+        patch.setenv("DATALAD_LOG_LEVEL", "warning")
+        patch.setenv("DATALAD_UI_PROGRESSBAR", "none")
+        # git-annex and datalad of the environment the tests run in, whether or not that is activated
+        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        yield home

@@ -1,0 +1,365 @@
+"""Settings: what is read from where, what wins, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from mirror import config_file
+from mirror.config import GROUPS, SETTINGS, Settings, TextInGit
+from mirror.config_layers import Loaded, load, variable_of
+from mirror.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty current folder, and no configuration in the home folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "xdg"))
+    return tmp_path
+
+
+@pytest.fixture
+def write(here: Path) -> Callable[[str], Path]:
+    """Writes `dandi-mirror.yaml` in the current folder."""
+
+    def write(text: str) -> Path:
+        path = here / "dandi-mirror.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def complaints(file: Path | None = None, **options: object) -> list[str]:
+    """The lines of the error that loading ends in."""
+    with pytest.raises(ConfigError) as caught:
+        load(file, options)
+    assert caught.value.exit_code == 2
+    return caught.value.message.splitlines()
+
+
+def origin(loaded: Loaded, key: str) -> str:
+    return str(loaded.origins[key])
+
+
+# --- defaults and shipped files ----------------------------------------------------------------------------------
+
+
+def test_without_anything_the_defaults_hold(here: Path) -> None:
+    loaded = load()
+    assert loaded.settings == Settings()
+    assert loaded.settings.flat() == {
+        "archive.instance": "dandi",
+        "archive.api_url": "https://api.dandiarchive.org/api",
+        "archive.s3_endpoint": None,
+        "archive.s3_version_ids": True,
+        "archive.settle_seconds": 120,
+        "store": here / "dandi-mirror",
+        "select.dandisets": "all",
+        "select.exclude": (),
+        "select.assets": None,
+        "text_in_git.max_bytes": 1048576,
+        "annex_metadata": True,
+        "jobs": 2,
+    }
+    assert {str(value) for value in loaded.origins.values()} == {"default"}
+    assert loaded.file is None
+
+
+def test_the_shipped_file_for_dandi_spells_out_every_default() -> None:
+    path = ROOT / "config" / "dandi.yaml"
+    loaded = load(path)
+    assert loaded.settings == Settings()
+    assert {value.kind for value in loaded.origins.values()} == {"file"}
+
+
+def test_the_shipped_file_for_the_demo_names_no_real_archive() -> None:
+    archive = load(ROOT / "config" / "demo.yaml").settings.archive
+    assert (archive.instance, archive.settle_seconds) == ("demo", 0)
+    assert archive.api_url.startswith("http://127.0.0.1:")
+    assert archive.s3_endpoint is not None
+    assert archive.s3_endpoint.startswith("http://127.0.0.1:")
+
+
+def test_every_setting_says_what_it_is() -> None:
+    assert [key for key, field in SETTINGS.items() if not field.description] == []
+
+
+# --- layers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_later_layer_overrules_an_earlier_one_setting_by_setting(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("jobs: 3\nannex_metadata: false\nstore: /from/file\nselect:\n  exclude: [000001]\n")
+    monkeypatch.setenv("DANDI_MIRROR_JOBS", "4")
+    monkeypatch.setenv("DANDI_MIRROR_STORE", "/from/environment")
+    loaded = load(options={"jobs": 5})
+
+    assert (loaded.settings.jobs, origin(loaded, "jobs")) == (5, "option -J")
+    assert loaded.settings.store == Path("/from/environment")
+    assert origin(loaded, "store") == "variable DANDI_MIRROR_STORE"
+    assert loaded.settings.annex_metadata is False
+    assert origin(loaded, "annex_metadata") == "dandi-mirror.yaml:2"
+    assert loaded.settings.select.exclude == ("000001",)
+    assert origin(loaded, "select.exclude") == "dandi-mirror.yaml:5"
+    assert origin(loaded, "select.dandisets") == "default"
+
+
+def test_one_file_is_read_the_named_one_first(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("xdg/dandi-mirror/config.yaml", "dandi-mirror.yaml", "variable.yaml", "option.yaml")
+    read = []
+    for jobs, place in enumerate([here / name for name in names], start=10):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f"jobs: {jobs}\n")
+        if place.name == "variable.yaml":
+            monkeypatch.setenv("DANDI_MIRROR_CONFIG", str(place))
+        read.append(load(place if place.name == "option.yaml" else None).settings.jobs)
+    assert read == [10, 11, 12, 13]
+
+
+def test_variables_take_text_as_it_stands_and_the_rest_as_yaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in {
+        "SELECT__ASSETS": "[ab]: {1,2}",  # not YAML, but a regular expression
+        "SELECT__DANDISETS": "[000027, '000108']",
+        "ARCHIVE__S3_ENDPOINT": "null",
+        "ARCHIVE__S3_VERSION_IDS": "false",
+        "JOBS": "",  # as good as not set
+    }.items():
+        monkeypatch.setenv(f"DANDI_MIRROR_{name}", text)
+    settings = load().settings
+    assert settings.select.assets == "[ab]: {1,2}"
+    assert settings.select.dandisets == ("000027", "000108")
+    assert settings.archive.s3_endpoint is None
+    assert settings.archive.s3_version_ids is False
+    assert settings.jobs == 2
+
+
+def test_every_setting_can_be_set_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in Settings().flat().items():
+        monkeypatch.setenv(variable_of(key), str(value) if isinstance(value, str | Path) else json.dumps(value))
+    loaded = load()
+    assert loaded.settings == Settings()
+    assert {value.kind for value in loaded.origins.values()} == {"environment"}
+
+
+def test_a_relative_store_starts_at_the_current_folder_wherever_the_file_lies(here: Path) -> None:
+    (here / "sub").mkdir()
+    path = here / "sub" / "a.yaml"
+    path.write_text("store: ./there\n")
+    assert load(path).settings.store == here / "there"
+
+
+def test_a_tilde_is_the_home_folder(write: Callable[[str], Path], isolated_home: Path) -> None:
+    write("store: ~/mirror\n")
+    assert load().settings.store == isolated_home / "mirror"
+
+
+def test_a_group_may_be_left_empty(write: Callable[[str], Path]) -> None:
+    write("archive:\n  # instance: dandi\nselect:\n")
+    assert load().settings == Settings()
+
+
+def test_unquoted_identifiers_are_not_taken_for_octal_numbers(write: Callable[[str], Path]) -> None:
+    write("select:\n  dandisets: [000027, 000108]\n  exclude:\n  - 000010\n")
+    select = load().settings.select
+    assert (select.dandisets, select.exclude) == (("000027", "000108"), ("000010",))
+
+
+# --- which archive -----------------------------------------------------------------------------------------------
+
+
+def test_a_known_instance_brings_its_url() -> None:
+    loaded = load(options={"archive.instance": "dandi-sandbox"})
+    assert loaded.settings.archive.api_url == "https://api.sandbox.dandiarchive.org/api"
+    assert origin(loaded, "archive.api_url") == "from archive.instance"
+    assert loaded.token_variable == "DANDI_SANDBOX_API_KEY"
+
+
+def test_the_case_of_an_instances_name_does_not_matter() -> None:
+    assert load(options={"archive.instance": "DANDI"}).settings == Settings()
+
+
+@pytest.mark.parametrize(
+    ("url", "instance"),
+    [("https://api.lincbrain.org/api/", "linc"), ("http://127.0.0.1:8000/api", "custom")],
+)
+def test_the_instance_option_takes_a_url(url: str, instance: str) -> None:
+    loaded = load(options={"archive.instance": url})
+    assert (loaded.settings.archive.instance, loaded.settings.archive.api_url) == (instance, url.rstrip("/"))
+    assert origin(loaded, "archive.api_url") == "option -i"
+    assert origin(loaded, "archive.instance") == "from archive.api_url"
+
+
+def test_an_archive_named_by_a_later_layer_mixes_with_nothing_of_an_earlier_one(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("archive: {instance: lab, api_url: 'http://lab/api', s3_endpoint: 'http://lab:9000', settle_seconds: 7}\n")
+    sandbox = load(options={"archive.instance": "dandi-sandbox"}).settings.archive
+    assert (sandbox.api_url, sandbox.s3_endpoint) == ("https://api.sandbox.dandiarchive.org/api", None)
+    assert sandbox.settle_seconds == 7
+
+    monkeypatch.setenv("DANDI_MIRROR_ARCHIVE__API_URL", "http://elsewhere/api")
+    elsewhere = load()
+    assert elsewhere.settings.archive.s3_endpoint is None
+    assert elsewhere.token_variable == "CUSTOM_API_KEY"  # the lab's token stays in the lab
+
+
+def test_the_same_archive_named_again_changes_nothing(write: Callable[[str], Path]) -> None:
+    write("archive: {instance: lab, api_url: 'http://lab/api', s3_endpoint: 'http://lab:9000'}\n")
+    assert load(options={"archive.instance": "lab"}).settings == load().settings
+
+
+def test_a_url_alone_in_a_file_does_not_get_the_name_of_the_default(write: Callable[[str], Path]) -> None:
+    write("archive:\n  api_url: http://lab/api\n")
+    assert load().token_variable == "CUSTOM_API_KEY"
+    assert load(options={"archive.instance": "dandi"}).settings == Settings()
+
+
+def test_an_unknown_instance_without_url_names_the_nearest_known() -> None:
+    (line,) = complaints(**{"archive.instance": "dandi-sandbok"})
+    assert line.startswith("option -i: archive.instance: no archive is known as 'dandi-sandbok'")
+    assert "`dandi-sandbox`" in line
+    assert "archive.api_url" in line
+
+
+# --- what is wrong -----------------------------------------------------------------------------------------------
+
+
+def test_everything_wrong_is_told_at_once_with_its_place(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        "archive:\n  instanse: dandi\n  settle_seconds: soon\nstore: 5\nselekt: {}\nselect:\n  dandisets: [27]\n"
+        "  assets: '[a'\nmax_bytes: 3\nstore: x\njobs: true\n"
+    )
+    monkeypatch.setenv("DANDI_MIRROR_JOBZ", "3")
+    monkeypatch.setenv("DANDI_MIRROR_TEXT_IN_GIT__MAX_BYTES", "-1")
+    monkeypatch.setenv("DANDI_MIRROR_ANNEX_METADATA", "[")
+    assert [line.split(": ", 1) for line in complaints()] == [
+        ["dandi-mirror.yaml:2", "archive.instanse: no such setting; the nearest known one is `archive.instance`"],
+        ["dandi-mirror.yaml:5", "selekt: no such setting; the nearest known one is `select`"],
+        ["dandi-mirror.yaml:9", "max_bytes: no such setting; the nearest known one is `text_in_git.max_bytes`"],
+        ["dandi-mirror.yaml:10", "store: written twice, first in line 4"],
+        [
+            "environment",
+            "DANDI_MIRROR_ANNEX_METADATA: not YAML: while parsing a flow node expected the node content, "
+            "but found '<stream end>'",
+        ],
+        ["environment", "DANDI_MIRROR_JOBZ: no such setting; the nearest known one is DANDI_MIRROR_JOBS"],
+        ["dandi-mirror.yaml:3", 'archive.settle_seconds: expected a whole number, 0 or more, not "soon"'],
+        ["dandi-mirror.yaml:4", "store: expected a folder, not 5"],
+        [
+            "dandi-mirror.yaml:7",
+            "select.dandisets: expected `all` or a list of Dandiset identifiers of six digits, "
+            "such as [000027, 000108], not 27",
+        ],
+        [
+            "dandi-mirror.yaml:8",
+            'select.assets: expected a regular expression, or null, not "[a": unterminated character set at position 0',
+        ],
+        [
+            "variable DANDI_MIRROR_TEXT_IN_GIT__MAX_BYTES",
+            "text_in_git.max_bytes: expected a whole number, 0 or more, not -1",
+        ],
+        ["dandi-mirror.yaml:11", "jobs: expected a whole number, 1 or more, not true"],
+    ]
+
+
+@pytest.mark.parametrize("place", ["file", "environment"])
+@pytest.mark.parametrize("name", ["token", "api_key", "password"])
+def test_a_secret_is_refused_and_not_repeated(
+    place: str, name: str, write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "file":
+        write(f"archive:\n  {name}: hunter2\n")
+    else:
+        monkeypatch.setenv(f"DANDI_MIRROR_{name.upper()}", "hunter2")
+    (line,) = complaints()
+    assert "DANDI_API_KEY" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("key", ["api_url", "s3_endpoint"])
+def test_a_password_in_a_url_is_refused_and_not_repeated(key: str, write: Callable[[str], Path]) -> None:
+    write(
+        "archive:\n  instance: lab\n  api_url: http://lab/api\n  s3_endpoint: null\n".replace(
+            "http://lab/api" if key == "api_url" else "null", "http://me:hunter2@lab/api"
+        )
+    )
+    (line,) = complaints()
+    assert f"archive.{key}" in line
+    assert "hunter2" not in line
+
+
+@pytest.mark.parametrize("url", ["ftp://x/api", "api.dandiarchive.org", "https://", "http://h:99999/", "http://h/?a=1"])
+def test_what_is_not_the_url_of_an_api_is_refused(url: str, write: Callable[[str], Path]) -> None:
+    write(f"archive: {{instance: lab, api_url: '{url}'}}\n")
+    (line,) = complaints()
+    assert line.startswith("dandi-mirror.yaml:1: archive.api_url: expected an http(s) URL, not ")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("jobs: [1\n", "2: not YAML: while parsing a flow sequence expected ',' or ']', but got '<stream end>'"),
+        ("just words\n", "1: expected settings, one `name: value` a line"),
+        ("jobs: 1\n? [a]\n: 2\n", "2: expected the name of a setting"),
+        ("archive: dandi\n", "1: archive: a group of settings: write them below it, indented"),
+        ("jobs: !!python/object:os.system {}\n", "1: not YAML: could not determine a constructor"),
+        ("jobs: 1\n---\njobs: 2\n", "2: not YAML: expected a single document in the stream but found another document"),
+        ("archive:\n  instance: dandi\n  instance: linc\n", "3: archive.instance: written twice, first in line 2"),
+        ("archive.instance: linc\narchive: {instance: linc}\n", "2: archive.instance: written twice, first in line 1"),
+        ('select: {assets: "a\\nb"}\n', "1: select.assets: expected a regular expression, or null"),
+    ],
+)
+def test_a_file_that_cannot_be_meant_is_refused(text: str, complaint: str, write: Callable[[str], Path]) -> None:
+    write(text)
+    (line,) = complaints()
+    assert line.startswith(f"dandi-mirror.yaml:{complaint}")
+
+
+def test_a_file_that_is_not_there_is_an_error_when_it_was_named(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = here / "missing.yaml"
+    assert complaints(missing) == [f"{missing}: cannot be read: No such file or directory"]
+    monkeypatch.setenv("DANDI_MIRROR_CONFIG", str(missing))
+    assert complaints() == [f"{missing}: cannot be read: No such file or directory"]
+
+
+def test_a_file_in_another_encoding_is_refused(write: Callable[[str], Path]) -> None:
+    write("").write_bytes("store: caf\u00e9\n".encode("latin-1"))
+    assert complaints() == ["dandi-mirror.yaml: not a text in UTF-8"]
+
+
+@given(st.text())
+def test_no_text_whatever_makes_reading_fail_otherwise_than_by_a_complaint(text: str) -> None:
+    contents = config_file.read(text, GROUPS)
+    lines = text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + text.count("\u2029") + 1
+    assert all(1 <= item.line <= lines for item in [*contents.entries, *contents.problems])
+
+
+# --- the model ---------------------------------------------------------------------------------------------------
+
+
+def test_layout_settings_are_those_that_change_trees_and_are_not_default(
+    write: Callable[[str], Path],
+) -> None:
+    assert Settings().layout_settings == ()
+    write("jobs: 9\ntext_in_git: {max_bytes: 0}\nselect: {assets: '\\.nwb$', exclude: [000003]}\n")
+    assert load().settings.layout_settings == (r"select.assets=\.nwb$", "text_in_git.max_bytes=0")
+
+
+def test_settings_are_frozen_and_refuse_what_they_do_not_know() -> None:
+    with pytest.raises(ValidationError):
+        Settings().jobs = 3  # type: ignore[misc]
+    with pytest.raises(ValidationError):
+        TextInGit.model_validate({"max_bites": 1})
