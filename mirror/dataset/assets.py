@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -59,11 +59,21 @@ class AssetEntry(msgspec.Struct, frozen=True, gc=False):
     sha256: str | None
     """None for Zarrs, and while the archive has not hashed it"""
     s3_url: str | None
-    api_url: str | None
+    api: tuple[str, str] | None
+    """what stands before and after the asset's id in its API download address: nearly always the same"""
     fields: Fields
     """git-annex metadata"""
-    line: tuple[int, int]
-    """where the record's line was put: what `keep` returned, and its length"""
+    line_at: int
+    line_length: int
+
+    @property
+    def api_url(self) -> str | None:
+        return self.held.asset_id.join(self.api) if self.api is not None else None
+
+    @property
+    def line(self) -> tuple[int, int]:
+        """Where the record's line was put: what `keep` returned, and its length."""
+        return self.line_at, self.line_length
 
 
 def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[bytes], int]) -> AssetEntry:
@@ -76,7 +86,7 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
     kind = _kind(asset, sha256, layout)
     if kind == PENDING and release:
         raise RecordRefused(f"asset {asset.path!r} is published without a SHA-256 digest")
-    api_url, s3_url = _content_urls(asset, metadata, kind)
+    api, s3_url = _content_urls(asset, metadata, kind)
     line = _line(asset, document, with_modified=not (release or published))
     return AssetEntry(
         path=asset.path,
@@ -84,10 +94,26 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
         size=asset.size,
         sha256=sha256,
         s3_url=s3_url,
-        api_url=api_url,
-        fields=annex_fields(metadata) if kind == ANNEXED else (),
-        line=(keep(line), len(line)),
+        api=api,
+        fields=_shared(annex_fields(metadata)) if kind == ANNEXED else (),
+        line_at=keep(line),
+        line_length=len(line),
     )
+
+
+T = TypeVar("T", bound=tuple[Any, ...])
+_known: dict[tuple[Any, ...], tuple[Any, ...]] = {}
+_KNOWN_AT_MOST = 20_000
+
+
+def _shared(value: T) -> T:
+    """One and the same object for equal values: many assets have the same fields, and 100,000 are in memory."""
+    found = _known.get(value)
+    if found is None:
+        if len(_known) >= _KNOWN_AT_MOST:
+            _known.clear()
+        _known[value] = found = value
+    return found  # type: ignore[return-value]
 
 
 def _metadata(asset: Asset) -> Document:
@@ -131,8 +157,8 @@ def _sha256(asset: Asset, metadata: dict[str, Any]) -> str | None:
     return sha256
 
 
-def _content_urls(asset: Asset, metadata: dict[str, Any], kind: str) -> tuple[str | None, str | None]:
-    """The API download address and the S3 address of an asset; whether they may be used is judged elsewhere."""
+def _content_urls(asset: Asset, metadata: dict[str, Any], kind: str) -> tuple[tuple[str, str] | None, str | None]:
+    """The API download address, in two parts, and the S3 address; whether they may be used is judged elsewhere."""
     urls = metadata.get("contentUrl")
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
         if kind in (ANNEXED, TEXT):
@@ -142,7 +168,8 @@ def _content_urls(asset: Asset, metadata: dict[str, Any], kind: str) -> tuple[st
     s3 = [url for url in urls if url not in api]
     if kind in (ANNEXED, TEXT) and len(s3) != 1:
         raise RecordRefused(f"asset {asset.path!r} has {len(s3)} S3 addresses among its contentUrl, not one")
-    return (api[0] if api else None), (s3[0] if s3 else None)
+    before, _, after = api[0].partition(asset.asset_id) if api else ("", "", "")
+    return (_shared((before, after)) if api else None), (s3[0] if s3 else None)
 
 
 def _line(asset: Asset, document: Document, *, with_modified: bool) -> bytes:

@@ -6,7 +6,6 @@ about, so what does not look as expected is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 Fields = tuple[tuple[str, tuple[str, ...]], ...]
@@ -15,20 +14,23 @@ Fields = tuple[tuple[str, tuple[str, ...]], ...]
 
 def annex_fields(metadata: dict[str, Any]) -> Fields:
     """The fields of one asset; those without a value are left out."""
-    subjects = list(_objects(metadata.get("wasAttributedTo")))
+    get = metadata.get
+    subjects = _objects(get("wasAttributedTo"))
     sessions = [
-        activity for activity in _objects(metadata.get("wasGeneratedBy")) if activity.get("schemaKey") == "Session"
+        activity.get("identifier") or activity.get("name")
+        for activity in _objects(get("wasGeneratedBy"))
+        if activity.get("schemaKey") == "Session"
     ]
-    values = {
-        "approach": _names(metadata.get("approach")),
-        "format": _texts([metadata.get("encodingFormat")]),
-        "session": _texts(session.get("identifier") or session.get("name") for session in sessions),
-        "sex": _names(subject.get("sex") for subject in subjects),
-        "species": _names(subject.get("species") for subject in subjects),
-        "subject": _texts(subject.get("identifier") for subject in subjects),
-        "technique": _names(metadata.get("measurementTechnique")),
-    }
-    return tuple((field, tuple(sorted(found))) for field, found in values.items() if found)
+    found = (
+        ("approach", _names(get("approach"))),
+        ("format", [get("encodingFormat")]),
+        ("session", sessions),
+        ("sex", _names([subject.get("sex") for subject in subjects])),
+        ("species", _names([subject.get("species") for subject in subjects])),
+        ("subject", [subject.get("identifier") for subject in subjects]),
+        ("technique", _names(get("measurementTechnique"))),
+    )
+    return tuple([(field, values) for field, raw in found if (values := _texts(raw))])
 
 
 def merged(one: Fields, other: Fields) -> Fields:
@@ -41,16 +43,17 @@ def merged(one: Fields, other: Fields) -> Fields:
     return tuple((name, tuple(sorted(values[name]))) for name in sorted(values))
 
 
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, list):
-        yield from (item for item in value if isinstance(item, dict))
+def _objects(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
-def _names(values: Any) -> set[str]:
-    if values is None or isinstance(values, (str, dict)):
-        return set()
-    return _texts(value.get("name") for value in values if isinstance(value, dict))
+def _names(values: Any) -> list[Any]:
+    return [value.get("name") for value in _objects(values)]
 
 
-def _texts(values: Iterable[Any]) -> set[str]:
-    return {value.strip() for value in values if isinstance(value, str) and value.strip()}
+def _texts(values: list[Any]) -> tuple[str, ...]:
+    """The texts among these, without the white space around them, each once, sorted."""
+    if len(values) == 1:
+        text = values[0].strip() if isinstance(values[0], str) else ""
+        return (text,) if text else ()
+    return tuple(sorted({text for value in values if isinstance(value, str) and (text := value.strip())}))

@@ -15,10 +15,10 @@ from mirror.annex import hashdirs, logs, metadata
 from mirror.annex.remotes import remote_log
 from mirror.dataset.fields import Fields
 from mirror.dataset.layout import LOG_TIMESTAMP
-from mirror.git.objects import MODE_FILE, Entry, Oid
+from mirror.git.objects import MODE_FILE, MODE_TREE, TREE, Entry, Oid, encode_tree
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
-from mirror.git.trees import edit_tree
+from mirror.git.trees import Change, edit_tree
 
 
 @dataclass(slots=True)
@@ -45,9 +45,13 @@ class BranchWriter:
         self._present: Entry | None = None
         self._metadata: dict[Fields, Entry] = {}
 
+    @property
+    def is_new(self) -> bool:
+        return self._root is None
+
     def urls(self, key: str) -> set[str]:
         """The addresses that the branch has for a key at present."""
-        body = self._body(_path(key, b".log.web"))
+        body = self._body(self._held(hashdirs.lower(key)), key.encode() + b".log.web")
         return {url.decode() for url in logs.present(body)} if body else set()
 
     def write(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Oid:
@@ -57,33 +61,29 @@ class BranchWriter:
         assert tree is not None, "the branch always holds remote.log"
         return tree
 
-    def _changes(
-        self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int
-    ) -> Iterator[tuple[bytes, Entry | None]]:
-        """In path order. `remote.log` sorts behind the hash directories, whose names are hex digits."""
-        fresh = self._root is None
+    def _changes(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Iterator[Change]:
+        """One hash folder after the other. `remote.log` sorts behind them: their names are hex digits."""
         by_folder = sorted([(hashdirs.lower(key), key) for key in facts])
         for folder, keys in groupby(by_folder, key=itemgetter(0)):
-            here: list[tuple[bytes, Entry]] = []
+            held = self._held(folder)
+            files = dict(held)
             for _, key in keys:
-                path = folder + b"/" + key.encode()
-                if fresh:
-                    here += self._first_words(path, facts[key])
+                name = key.encode()
+                if name + b".log" in held or name + b".log.web" in held:
+                    self._say_further(files, name, facts[key], timestamp)
                 else:
-                    here += self._further_words(path, facts[key], timestamp)
-            # One key may be the beginning of another: by path they may come the other way round.
-            here.sort()
-            yield from here
-        yield b"remote.log", self._file(remotes if fresh else self._remotes(remotes))
+                    self._say_first(files, name, facts[key])
+            yield folder, Entry(MODE_TREE, self._writer.add(TREE, encode_tree(files)))
+        yield b"remote.log", self._file(remotes if self.is_new else self._remotes(remotes))
 
-    def _first_words(self, path: bytes, facts: KeyFacts) -> Iterator[tuple[bytes, Entry]]:
-        """A key's log files in a branch that has nothing of it."""
+    def _say_first(self, files: dict[bytes, Entry], key: bytes, facts: KeyFacts) -> None:
+        """A key's log files where there are none."""
         if self._present is None:
             self._present = self._file(logs.location_log(logs.WEB_UUID, LOG_TIMESTAMP))
-        yield path + b".log", self._present
+        files[key + b".log"] = self._present
         if facts.fields:
-            yield path + b".log.met", self._metadata_entry(facts.fields)
-        yield path + b".log.web", self._file(logs.url_log(facts.urls, LOG_TIMESTAMP))
+            files[key + b".log.met"] = self._metadata_entry(facts.fields)
+        files[key + b".log.web"] = self._file(logs.url_log(facts.urls, LOG_TIMESTAMP))
 
     def _metadata_entry(self, fields: Fields) -> Entry:
         """Many keys share their metadata."""
@@ -92,41 +92,41 @@ class BranchWriter:
             entry = self._metadata[fields] = self._file(metadata.encode(dict(fields), LOG_TIMESTAMP))
         return entry
 
-    def _further_words(self, path: bytes, facts: KeyFacts, timestamp: int) -> Iterator[tuple[bytes, Entry]]:
-        web, location = self._body(path + b".log.web"), self._body(path + b".log")
-        if web is None and location is None:
-            yield from self._first_words(path, facts)
-            return
-        new_web = _with(
-            web or b"", [url.encode() for url in facts.urls], [url.encode() for url in facts.gone], timestamp
-        )
-        held = bool(logs.present(new_web))
+    def _say_further(self, files: dict[bytes, Entry], key: bytes, facts: KeyFacts, timestamp: int) -> None:
+        """A key's log files where there are some: what is new is added, nothing is deleted."""
+        urls, gone = [url.encode() for url in facts.urls], [url.encode() for url in facts.gone]
+        web = _with(self._body(files, key + b".log.web"), urls, gone, timestamp)
+        held = bool(logs.present(web))
         on_web = [logs.WEB_UUID.encode()]
-        new_location = _with(location or b"", on_web if held else [], [] if held else on_web, timestamp)
-        yield from self._changed(path + b".log", location, new_location)
+        location = self._body(files, key + b".log")
+        location = _with(location, on_web if held else [], [] if held else on_web, timestamp)
+        files[key + b".log"] = self._file(location)
+        files[key + b".log.web"] = self._file(web)
         if facts.fields is not None:
-            known = self._body(path + b".log.met")
-            new = metadata.change(known or b"", dict(facts.fields), timestamp)
-            yield from self._changed(path + b".log.met", known, new)
-        yield from self._changed(path + b".log.web", web, new_web)
-
-    def _changed(self, path: bytes, old: bytes | None, new: bytes) -> Iterator[tuple[bytes, Entry]]:
-        if new != (old or b""):
-            yield path, self._file(new)
+            known = self._body(files, key + b".log.met")
+            if said := metadata.change(known, dict(facts.fields), timestamp):
+                files[key + b".log.met"] = self._file(said)
 
     def _remotes(self, remotes: bytes) -> bytes:
         """`remote.log` with our line in it, and whatever git-annex wrote there besides."""
-        known = self._body(b"remote.log") or b""
+        assert self._root is not None
+        known = self._body(self._objects.tree(self._root), b"remote.log")
         uuid = remotes.partition(b" ")[0]
         if any(line.startswith(uuid) for line in known.splitlines()):
             return known
         return remote_log([*known.splitlines(), remotes])
 
-    def _body(self, path: bytes) -> bytes | None:
+    def _held(self, folder: bytes) -> Mapping[bytes, Entry]:
+        """The files that a hash folder of the branch has at present."""
         if self._root is None:
-            return None
-        entry = self._objects.lookup(self._root, path)
-        return self._objects.blob(entry.oid) if entry is not None else None
+            return {}
+        entry = self._objects.lookup(self._root, folder)
+        return self._objects.tree(entry.oid) if entry is not None else {}
+
+    def _body(self, files: Mapping[bytes, Entry], name: bytes) -> bytes:
+        """A file's content; nothing when there is no such file."""
+        entry = files.get(name)
+        return self._objects.blob(entry.oid) if entry is not None else b""
 
     def _file(self, body: bytes) -> Entry:
         return Entry(MODE_FILE, self._writer.add_blob(body))
@@ -140,7 +140,3 @@ def _with(log: bytes, add: list[bytes], withdraw: list[bytes], timestamp: int) -
     again = [value for value in add if value in mentioned]
     log = logs.with_changes(log, add=first, withdraw=[], timestamp=LOG_TIMESTAMP)
     return logs.with_changes(log, add=again, withdraw=withdraw, timestamp=timestamp)
-
-
-def _path(key: str, suffix: bytes) -> bytes:
-    return hashdirs.lower(key) + b"/" + key.encode() + suffix

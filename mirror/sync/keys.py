@@ -46,20 +46,20 @@ class KeyGatherer:
         first = facts is None
         if facts is None:
             facts = self.facts[key] = KeyFacts()
-            if known := self._branch.urls(key):
-                self._known[key] = known
-        known = self._known.get(key, set())
+            if not self._branch.is_new and (urls := self._branch.urls(key)):
+                self._known[key] = urls
+        known = self._known.get(key)
         # The first asset's download address, and those of published ones: these stay valid.
-        stays = release or (first and not known)
-        if entry.api_url and stays and entry.api_url not in known and entry.api_url not in facts.urls:
-            facts.urls.append(entry.api_url)
+        if release or (first and not known):
+            api_url = entry.api_url
+            if api_url and not (known and api_url in known) and api_url not in facts.urls:
+                facts.urls.append(api_url)
         assert entry.s3_url is not None
-        if not any(url == entry.s3_url or url.startswith(entry.s3_url + "?versionId=") for url in known):
+        if not (known and any(url.partition("?versionId=")[0] == entry.s3_url for url in known)):
             _, keys = self.unrecorded.setdefault(entry.s3_url, (entry, []))
             if key not in keys:
                 keys.append(key)
-        if self._metadata:
-            self._take_fields(facts, entry.fields)
+        self._take_fields(facts, entry.fields)
 
     def _take_fields(self, facts: KeyFacts, fields: Fields) -> None:
         """A later version's metadata replaces an earlier one's; within a version, sharers of a key add up."""

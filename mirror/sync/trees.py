@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 
 from mirror.annex.hashdirs import link_target
 from mirror.annex.keys import sha256e_key
@@ -165,9 +166,25 @@ class TreeWriter:
     def _records(self, lines: dict[str, bytes], puts: Iterable[AssetEntry], drops: Iterable[str]) -> Entry | None:
         for path in drops:
             lines.pop(path, None)
+        if not lines:
+            return self._new_records(sorted(puts, key=attrgetter("path")))
         for entry in puts:
             lines[entry.path] = self._line_of(entry.line)
-        return self._file(joined(lines)) if lines else None
+        return self._file(joined(lines))
+
+    def _new_records(self, entries: list[AssetEntry]) -> Entry | None:
+        """A file of these records. They mostly came in order, and then lie in a row where they were put aside."""
+        if not entries:
+            return None
+        first, end, whole = entries[0].line_at, entries[0].line_at, True
+        for entry in entries:
+            if entry.line_at != end:
+                whole = False
+                break
+            end += entry.line_length
+        if whole:
+            return self._file(self._line_of((first, end - first)))
+        return self._file(b"".join([self._line_of(entry.line) for entry in entries]))
 
 
 def counts_with_records(assets: Mapping[str, Held], folders: Iterable[str]) -> dict[str, int]:

@@ -239,7 +239,11 @@ def test_a_text_that_is_not_what_its_digest_says_is_refused(
 
 
 def test_a_version_id_that_cannot_be_had_is_told_and_fails_nothing(
-    archive: DemoArchive, dandisets: list[str], hasty: Mirror, git: Callable[..., str], repository_of: Callable[..., Path]
+    archive: DemoArchive,
+    dandisets: list[str],
+    hasty: Mirror,
+    git: Callable[..., str],
+    repository_of: Callable[..., Path],
 ) -> None:
     """The content can be had without it: its plain address is recorded instead."""
     draft = dandisets[1]
@@ -516,7 +520,7 @@ def held_back(archive: DemoArchive, dandisets: list[str]) -> Iterator[list[HeldB
         each.let_go()
 
 
-def test_workers_that_are_killed_fail_their_dandisets_and_the_next_sync_repairs(
+def test_a_worker_that_is_killed_fails_its_dandiset_and_the_next_sync_repairs(
     held_back: list[HeldBack],
     dandisets: list[str],
     program: Callable[[], subprocess.Popen[str]],
@@ -525,30 +529,39 @@ def test_workers_that_are_killed_fail_their_dandisets_and_the_next_sync_repairs(
     refs_of: RefsOf,
     tmp_path: Path,
 ) -> None:
+    first, *others = dandisets
     with program() as process:
         assert all(held.came.wait(20) for held in held_back)
-        workers = workers_of(process.pid)
-        assert len(workers) == 2
-        for worker in workers:
+        held_back[1].let_go()
+        # The other worker does all the others; then the only one at work is the one that waits.
+        assert eventually(lambda: all(Store.open(store).state(other).synced for other in others))
+        for worker in workers_of(process.pid):
             os.kill(worker, signal.SIGKILL)
-        # Whatever is tried again after that is killed as well.
-        killed = workers
-        stdout = ""
-        assert eventually(lambda: Store.open(store).alias(dandisets[2]).is_symlink())
         stdout, _ = process.communicate(timeout=20)
-    assert killed
     told = dict(line.split()[:2] for line in stdout.splitlines())
-    assert told == {dandisets[0]: "failed", dandisets[1]: "failed", dandisets[2]: "changed"}
-    assert "was killed" in failure_of(store, dandisets[0]).message
-    for held in held_back:
-        held.let_go()
-    hasty()
-    assert all(state.failure is None for state in Store.open(store).states())
+    assert told == {first: "failed", **dict.fromkeys(others, "changed")}
+    assert "was killed" in failure_of(store, first).message
+    held_back[0].let_go()
+
+    assert results(hasty()) == {first: "changed"}
+    assert Store.open(store).state(first).failure is None
     assert list(Store.open(store).temporary.iterdir()) == []
     undisturbed = tmp_path / "undisturbed"
     hasty(store=undisturbed)
-    for identifier in dandisets:
-        assert refs_of(identifier) == refs_of(identifier, store=undisturbed)
+    assert refs_of(first) == refs_of(first, store=undisturbed)
+
+
+def test_a_worker_that_is_killed_takes_no_other_dandiset_with_it(
+    held_back: list[HeldBack], dandisets: list[str], program: Callable[[], subprocess.Popen[str]]
+) -> None:
+    """The pool stops its other workers too when one dies; what these were at is done again."""
+    with program() as process:
+        assert all(held.came.wait(20) for held in held_back)
+        os.kill(min(workers_of(process.pid)), signal.SIGKILL)
+        stdout, _ = process.communicate(timeout=20)
+    told = [line.split()[1] for line in stdout.splitlines()]
+    assert len(told) == len(dandisets)
+    assert told.count("failed") <= 1
 
 
 def test_no_worker_outlives_a_killed_sync(

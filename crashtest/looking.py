@@ -1,0 +1,159 @@
+"""What lies in a store, as git and its readers see it. Nothing here changes anything in it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import msgspec
+
+from mirror.git.process import environment
+from mirror.store.store import Store
+
+Refs = dict[str, str]
+"""Refs by their full name, with the object each is at."""
+
+_OF_ONE_SYNC = ("synced", "checked", "failure", "vanished")
+"""Marks that tell of the sync, not of what was mirrored."""
+
+
+class Loss(Exception):
+    """Something that should have survived did not. This is what the crash test looks for."""
+
+
+def git(*arguments: str | Path) -> str:
+    """What git prints."""
+    command = ["git", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", env=environment(), check=False)
+    if done.returncode:
+        raise Loss(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout
+
+
+def refs(repository: Path) -> Refs:
+    """The refs of a repository, none when there is no repository."""
+    if not (repository / "HEAD").exists():
+        return {}
+    lines = git(f"--git-dir={repository}", "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    return dict(line.split(" ") for line in lines)
+
+
+def check_objects(repository: Path) -> None:
+    """Everything that refs lead to is there and sound."""
+    git(f"--git-dir={repository}", "fsck", "--strict", "--no-dangling", "--no-progress")
+
+
+def clone(source: str | Path, folder: Path) -> Refs:
+    """The refs of a clone, after git found it sound."""
+    try:
+        git("clone", "--quiet", "--mirror", source, folder)
+        check_objects(folder)
+        return refs(folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder by a web server that knows nothing of git; its address."""
+    command = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
+        try:
+            assert server.stdout is not None
+            told = re.search(r"port (\d+)", server.stdout.readline())
+            assert told, "the web server did not start"
+            yield f"http://127.0.0.1:{told[1]}"
+        finally:
+            server.terminate()
+
+
+def check_same_store(store: Path, twin: Path) -> None:
+    """A store has the same folders and files as its twin, the same addresses and marks: nothing is left over.
+
+    Which packs there are depends on what happened; that each is whole does not.
+    """
+    found, expected = _shape(store), _shape(twin)
+    if left := found.keys() - expected.keys():
+        raise Loss(f"left over: {', '.join(sorted(left))}")
+    if lacking := expected.keys() - found.keys():
+        raise Loss(f"not there: {', '.join(sorted(lacking))}")
+    for name, what in expected.items():
+        if found[name] != what:
+            raise Loss(f"{name} is {found[name]}, not {what}")
+    _check_packs(store)
+    _check_marks(Store.open(store), Store.open(twin))
+    with closing(sqlite3.connect(store / "state" / "index.sqlite")) as index:
+        answer = index.execute("PRAGMA integrity_check").fetchone()[0]
+    if answer != "ok":
+        raise Loss(f"index.sqlite: {answer}")
+
+
+def _shape(store: Path) -> dict[str, str]:
+    """What there is, by name, with what it points at and, in public, its mode."""
+    found = {}
+    for path in store.rglob("*"):
+        name = re.sub(r"/pack-[0-9a-f]{40}\.\w+$", "/pack-*", path.relative_to(store).as_posix())
+        # A reader that comes first finds a database without these two, whoever comes last removes them.
+        if name.endswith(("/replaced-packs", ".sqlite-wal", ".sqlite-shm")):
+            continue
+        try:
+            if path.is_symlink():
+                found[name] = f"-> {path.readlink()}"
+            else:
+                found[name] = f"{path.stat().st_mode:o}" if name.startswith("public/") else ""
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def _check_packs(store: Path) -> None:
+    packs = set(store.glob("public/*/*/objects/pack/pack-*.pack"))
+    indexes = set(store.glob("public/*/*/objects/pack/pack-*.idx"))
+    if halves := {path.with_suffix("") for path in packs} ^ {path.with_suffix("") for path in indexes}:
+        raise Loss(f"half a pack: {', '.join(sorted(map(str, halves)))}")
+
+
+def _check_marks(store: Store, twin: Store) -> None:
+    if store.known() != twin.known():
+        raise Loss(f"known are {store.known()}, not {twin.known()}")
+    for identifier in twin.known():
+        found, expected = (msgspec.structs.asdict(one.state(identifier)) for one in (store, twin))
+        for name in expected.keys() - set(_OF_ONE_SYNC):
+            if found[name] != expected[name]:
+                raise Loss(f"Dandiset {identifier}: the marks say {name} = {found[name]!r}, not {expected[name]!r}")
+        if (found["failure"] is None) != (expected["failure"] is None):
+            raise Loss(f"Dandiset {identifier}: the marks say failure = {found['failure']!r}")
+
+
+def check_same_as_fresh(store: Path, fresh: Path, identifiers: list[str]) -> None:
+    """A mirror made today has the same releases and tags, and the same draft, if not the draft's history."""
+    old, new = Store.open(store), Store.open(fresh)
+    for identifier in identifiers:
+        ours, theirs = old.repository(identifier).path, new.repository(identifier).path
+        published = [{name: oid for name, oid in refs(one).items() if _published(name)} for one in (ours, theirs)]
+        if published[0] != published[1]:
+            raise Loss(f"Dandiset {identifier}: published are {published[0]}, in a fresh mirror {published[1]}")
+        if not refs(theirs):
+            continue
+        trees = [git(f"--git-dir={one}", "rev-parse", "draft^{tree}") for one in (ours, theirs)]
+        if trees[0] != trees[1]:
+            raise Loss(f"Dandiset {identifier}: the draft is another in a fresh mirror")
+        keys = [
+            set(git(f"--git-dir={one}", "ls-tree", "-r", "--name-only", "git-annex").split()) for one in (ours, theirs)
+        ]
+        if lacking := keys[1] - keys[0]:
+            raise Loss(f"Dandiset {identifier}: its git-annex branch lacks {', '.join(sorted(lacking))}")
+
+
+def _logs(repository: Path) -> set[str]:
+    return set(git(f"--git-dir={repository}", "ls-tree", "-r", "--name-only", "git-annex").splitlines())
+
+
+def _published(ref: str) -> bool:
+    return ref.startswith("refs/tags/") or ref == "refs/heads/releases"

@@ -1,0 +1,249 @@
+"""A mirror as its users meet it: a store made by real syncs, served as the README says, cloned with the real tools."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.config import Settings
+from mirror.demo import DemoArchive
+from mirror.demo.model import Asset
+from mirror.demo.nwb import MOUSE, RAT, Recording, Species
+from mirror.sync.engine import sync
+
+IDENTIFIER = "000001"
+
+
+def run(*cmd: object, cwd: Path | None = None, ok: bool = True, env: Mapping[str, str | None] | None = None) -> str:
+    """What a command prints. It must succeed, or with `ok=False` fail: then all it says, complaints too.
+
+    `env` adds to the environment; None takes a variable out of it.
+    """
+    words = [str(word) for word in cmd]
+    environment = {key: value for key, value in (os.environ | dict(env or {})).items() if value is not None}
+    done = subprocess.run(words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
+    assert (done.returncode == 0) is ok, f"{words} in {cwd} ended with {done.returncode}\n{out}\n{err}"
+    return (out if ok else out + err).rstrip("\n")
+
+
+@dataclass(frozen=True)
+class Clone:
+    """A clone, and the commands people use in it."""
+
+    path: Path
+    env: Mapping[str, str | None] | None = None
+
+    def git(self, *args: object, ok: bool = True) -> str:
+        return run("git", *args, cwd=self.path, ok=ok, env=self.env)
+
+    def annex(self, *args: object, ok: bool = True) -> str:
+        return self.git("annex", *args, ok=ok)
+
+    def datalad(self, *args: object, ok: bool = True) -> str:
+        return run("datalad", *args, cwd=self.path, ok=ok, env=self.env)
+
+    def read(self, path: str) -> bytes:
+        return (self.path / path).read_bytes()
+
+    def has(self, path: str) -> bool:
+        """Whether the content of an annexed file is here."""
+        return (self.path / path).exists()
+
+    def key(self, path: str, at: str = "HEAD") -> str:
+        return Path(self.git("cat-file", "blob", f"{at}:{path}")).name
+
+    def assert_clean(self) -> None:
+        """Neither git nor DataLad see anything to be saved."""
+        assert self.git("status", "--porcelain") == ""
+        assert self.datalad("status") == "nothing to save, working tree clean"
+
+
+class Mirror:
+    """An archive with one Dandiset, and a store that mirrors it."""
+
+    def __init__(self, archive: DemoArchive, store: Path) -> None:
+        self.archive = archive
+        self.store = store
+        self.public = store / "public"
+        self.alias = self.public / "alias" / IDENTIFIER
+        self.identifier = archive.create_dandiset("Ripples", identifier=IDENTIFIER, contributors=["Doe, Jane"])
+        connection = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
+        self._settings = Settings.model_validate({"archive": {**connection, "settle_seconds": 0}, "store": store})
+
+    def sync(self, *, everything: bool = False) -> str:
+        """Sync; what it said of the Dandiset."""
+        report = sync(self._settings, [self.identifier], everything=everything)
+        report.check()
+        return report.outcomes[0].message if report.outcomes else ""
+
+    def add(self, path: str, content: bytes, metadata: dict[str, Any] | None = None) -> None:
+        self.archive.add_asset(self.identifier, path, content, metadata)
+
+    def asset(self, path: str) -> Asset:
+        return self.archive.asset(self.identifier, path)
+
+    def publish(self, notes: str = "") -> str:
+        return self.archive.publish(self.identifier, release_notes=notes)
+
+    def doi(self, version: str) -> str:
+        return f"{self.archive.addresses.doi_prefix}/demo-dandi.{self.identifier}/{version}"
+
+    def move_object(self, path: str) -> None:
+        """The archive stores an asset's bytes anew: the address recorded for them is dead, the API's is not."""
+        blob = self.asset(path).blob
+        assert blob is not None
+        old = self.archive.objects.latest(blob.key)
+        assert old is not None
+        assert old.content is not None
+        self.archive.objects.put(blob.key, old.content, etag=old.etag)
+        assert self.archive.objects.delete_version(blob.key, old.version_id)
+
+    def refs(self) -> dict[str, str]:
+        lines = run("git", f"--git-dir={self.alias}", "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+        return dict(line.split(" ") for line in lines)
+
+    def files(self) -> dict[str, bytes]:
+        """Every file that is served, with its content."""
+        return {
+            str(path.relative_to(self.public)): path.read_bytes() for path in self.public.rglob("*") if path.is_file()
+        }
+
+
+def metadata_of(subject: str, session: str, species: Species) -> dict[str, Any]:
+    return Recording(subject, session, species=species).metadata()
+
+
+FIRST: Sequence[tuple[str, bytes, dict[str, Any] | None]] = (
+    ("README.md", b"# Ripples\n\nTwo animals.\n", None),
+    ("participants.tsv", b"participant_id\tspecies\nM1\tmouse\nR1\trat\n", None),
+    ("sub-M1/sub-M1_ecephys.nwb", b"a recording of a mouse", metadata_of("M1", "a", MOUSE)),
+    ("sub-R1/ses-1/sub-R1_ses-1_ecephys.nwb", b"a recording of a rat", metadata_of("R1", "1", RAT)),
+    ("sub-R1/odd name [1] & (2).bin", b"bytes under an odd name", metadata_of("R1", "2", RAT)),
+    ("-notes of the lab.dat", b"notes that begin with a dash", None),
+)
+BINARY = {path: content for path, content, _ in FIRST if not path.endswith((".md", ".tsv"))}
+LATER = ("sub-M1/sub-M1_image.nwb", b"an image of a mouse")
+UNPUBLISHED = ("sub-M1/sub-M1_draft.nwb", b"a recording not published yet")
+
+
+def fill(mirror: Mirror) -> tuple[str, str]:
+    """Two published versions and a draft that went on; the versions' names."""
+    mirror.archive.add_assets(mirror.identifier, FIRST)
+    first = mirror.publish("The first release.")
+    mirror.archive.replace_asset(mirror.identifier, "README.md", content=b"# Ripples\n\nTwo animals, one image.\n")
+    mirror.add(*LATER, metadata_of("M1", "b", MOUSE))
+    second = mirror.publish("An image was added.")
+    mirror.add(*UNPUBLISHED, metadata_of("M1", "c", MOUSE))
+    return first, second
+
+
+@contextmanager
+def made(store: Path) -> Iterator[Mirror]:
+    with DemoArchive(strict=True) as archive:
+        yield Mirror(archive, store)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The plain static server that comes with Python, as the README starts it; its address."""
+    cmd = [sys.executable, "-u", "-m", "http.server", "--protocol", "HTTP/1.1", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        [*cmd, "--directory", folder, "0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = re.search(r"port (\d+)", process.stdout.readline())
+            assert port is not None
+            yield f"http://127.0.0.1:{port[1]}"
+        finally:
+            process.terminate()
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A store that stands still, and where it can be cloned from."""
+
+    mirror: Mirror
+    versions: tuple[str, str]
+    url: str
+    contents: Mapping[str, bytes]
+    """the annexed files of the draft"""
+
+    def address(self, way: str) -> str:
+        return {
+            "path": str(self.mirror.alias),
+            "ria+file": f"ria+file://{self.mirror.public}#~{IDENTIFIER}",
+            "ria+http": f"ria+{self.url}#~{IDENTIFIER}",
+            "http": f"{self.url}/alias/{IDENTIFIER}",
+        }[way]
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
+    """For tests that change nothing in the archive or the store."""
+    with ExitStack() as stack:
+        mirror = stack.enter_context(made(tmp_path_factory.mktemp("scene") / "store"))
+        versions = fill(mirror)
+        mirror.sync()
+        url = stack.enter_context(served(mirror.public))
+        yield Scene(mirror, versions, url, {**BINARY, **dict([LATER, UNPUBLISHED])})
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Iterator[Mirror]:
+    """A mirror of one's own, not synced yet, in an archive that tests may change."""
+    with made(tmp_path / "store") as mirror:
+        yield mirror
+
+
+@pytest.fixture
+def filled(mirror: Mirror) -> Mirror:
+    """The same with two versions and a draft, synced."""
+    fill(mirror)
+    mirror.sync()
+    return mirror
+
+
+@pytest.fixture
+def clone_of(tmp_path: Path) -> Callable[..., Clone]:
+    """`datalad clone` an address."""
+
+    def clone(address: object, name: str = "clone", env: Mapping[str, str | None] | None = None) -> Clone:
+        run("datalad", "clone", address, tmp_path / name, env=env)
+        return Clone(tmp_path / name, env)
+
+    return clone
+
+
+@pytest.fixture(scope="module")
+def reading(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone shared by the tests of a module that only look at its history."""
+    path = tmp_path_factory.mktemp("reading") / "clone"
+    run("datalad", "clone", scene.address("ria+file"), path)
+    return Clone(path)
+
+
+@pytest.fixture(scope="session", name="run")
+def _run() -> Callable[..., str]:
+    return run
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users can look into; pytest's own are closed to them."""
+    folder = Path(tempfile.mkdtemp(prefix="mirror-", dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
