@@ -25,7 +25,7 @@ def write_stream(repository: Repository, stream: IO[bytes]) -> None:
             for sha, _, body in objects.read_many(bytes.fromhex(sha) for sha in new):
                 marks[sha.hex()] = len(marks) + 1
                 stream.write(b"blob\nmark :%d\ndata %d\n%b\n" % (marks[sha.hex()], len(body), body))
-            _write_commit(stream, refs, oid, commit, changes, marks)
+            _write_commit(stream, oid, commit, changes, marks)
         for ref, oid in refs.items():
             if ref.startswith("refs/heads/"):
                 stream.write(b"reset %b\nfrom refs/import/%b\n\n" % (ref.encode(), oid.hex().encode()))
@@ -81,9 +81,7 @@ def _changes(path: Path, oid: Oid, commit: Commit) -> list[Change]:
     return changes
 
 
-def _write_commit(
-    stream: IO[bytes], refs: dict[str, Oid], oid: Oid, commit: Commit, changes: list[Change], marks: dict[str, int]
-) -> None:
+def _write_commit(stream: IO[bytes], oid: Oid, commit: Commit, changes: list[Change], marks: dict[str, int]) -> None:
     stream.write(b"commit refs/import/%b\n" % oid.hex().encode())
     stream.write(b"author %b\ncommitter %b\n" % (_who(commit.author), _who(commit.committer)))
     message = commit.message.encode()
@@ -112,5 +110,3 @@ def _write_tag(stream: IO[bytes], objects: Objects, ref: str, oid: Oid) -> None:
 
 def _who(signature: Signature) -> bytes:
     return signature.encode()
-
-

@@ -1,4 +1,4 @@
-"""The load: a large Dandiset as the archive would answer, in files, so that reading it costs what reading answers costs.
+"""The load: a large Dandiset as the archive would answer, in files, so that reading it costs what answers cost.
 
 Two published versions and a draft. The second version replaces one asset in a hundred, the draft ten more.
 """
@@ -6,20 +6,24 @@ Two published versions and a draft. The second version replaces one asset in a h
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
+from time import thread_time
+from typing import TypeVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 import msgspec
 
 from mirror.archive.client import Answer, Page
 from mirror.archive.records import Asset, SlimAsset, VersionInfo
-from mirror.errors import NotFound
 
+T = TypeVar("T")
 PAGE = 1000
 VERSIONS = ("0.240101.0000", "0.240201.0000", "draft")
+LATER = "later"
+"""the draft again, when some more assets have been replaced"""
 _START = datetime(2024, 1, 1, tzinfo=UTC)
 _API = "https://api.dandiarchive.org/api"
 _S3 = "https://dandiarchive.s3.amazonaws.com"
@@ -42,12 +46,11 @@ def text_of(number: int, edition: int) -> bytes:
 
 def edition_in(number: int, version: int, changed_in_draft: int) -> int:
     """How often an asset was replaced by then."""
-    edition = 0
-    if version >= 1 and number % 100 == 50:
-        edition = 1
-    if version == 2 and number % 1000 == 7 and number // 1000 < changed_in_draft:
-        edition = 2
-    return edition
+    if version == 3 and number % 1000 == 8 and number // 1000 < changed_in_draft:
+        return 3
+    if version >= 2 and number % 1000 == 7 and number // 1000 < changed_in_draft:
+        return 2
+    return 1 if version >= 1 and number % 100 == 50 else 0
 
 
 def asset(number: int, edition: int, *, published: bool) -> dict[str, object]:
@@ -90,7 +93,11 @@ def asset(number: int, edition: int, *, published: bool) -> dict[str, object]:
             }
         ],
         "wasGeneratedBy": [
-            {"name": f"{subject}-{number // 40 % 10}", "schemaKey": "Session", "identifier": f"{subject}-{number // 40}"},
+            {
+                "name": f"{subject}-{number // 40 % 10}",
+                "schemaKey": "Session",
+                "identifier": f"{subject}-{number // 40}",
+            },
             {
                 "id": f"urn:uuid:{_uuid('activity', number)}",
                 "name": "Metadata generation",
@@ -128,7 +135,7 @@ def asset(number: int, edition: int, *, published: bool) -> dict[str, object]:
 def write(folder: Path, count: int, *, draft_changes: int = 10) -> None:
     """Write the answers of all versions of a Dandiset of `count` assets."""
     (folder / "changed").mkdir(parents=True)
-    for version, name in enumerate(VERSIONS):
+    for version, name in enumerate((*VERSIONS, LATER)):
         target = folder / name
         target.mkdir(parents=True)
         for number in range(0, count, PAGE):
@@ -149,7 +156,10 @@ def write(folder: Path, count: int, *, draft_changes: int = 10) -> None:
 
 
 def _info(version: str, count: int) -> dict[str, object]:
-    when = "2024-03-01T00:00:00Z" if version == "draft" else f"20{version[2:4]}-{version[4:6]}-{version[6:8]}T00:00:00Z"
+    drafts = {"draft": "2024-03-01T00:00:00Z", LATER: "2024-03-02T00:00:00Z"}
+    when = drafts.get(version) or f"20{version[2:4]}-{version[4:6]}-{version[6:8]}T00:00:00Z"
+    published = version not in drafts
+    version = version if published else "draft"
     metadata: dict[str, object] = {
         "name": "A large Dandiset",
         "identifier": "DANDI:000001",
@@ -157,7 +167,7 @@ def _info(version: str, count: int) -> dict[str, object]:
         "license": ["spdx:CC-BY-4.0"],
         "contributor": [{"name": "Doe, Jane", "includeInCitation": True}],
     }
-    if version != "draft":
+    if published:
         metadata |= {"doi": f"10.48324/dandi.000001/{version}", "datePublished": when}
     return {
         "version": version,
@@ -182,35 +192,43 @@ class _SlimList(msgspec.Struct):
 
 
 class FileClient:
-    """Answers from files, decoded as the archive's answers are."""
+    """Answers from files, decoded as the archive's answers are. `seconds` is the CPU time that this took so far."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, draft: str = "draft") -> None:
         self._folder = folder
+        self._draft = draft
+        self.seconds = 0.0
         self._full = msgspec.json.Decoder(_List).decode
         self._slim = msgspec.json.Decoder(_SlimList).decode
         self._info = msgspec.json.Decoder(VersionInfo).decode
 
-    def version_info(self, identifier: str, version: str) -> Answer[VersionInfo]:
-        return Answer(self._info((self._folder / version / "info.json").read_bytes()), datetime.now(UTC))
+    def version_info(self, _identifier: str, version: str) -> Answer[VersionInfo]:
+        return Answer(self._read(self._of(version) / "info.json", self._info), datetime.now(UTC))
 
     def full_assets(self, identifier: str, version: str) -> Iterator[Page[Asset]]:
         for number in range(1, self._pages(version) + 1):
             yield self.full_page(identifier, version, number)
 
-    def full_page(self, identifier: str, version: str, number: int) -> Page[Asset]:
-        found = self._full((self._folder / version / f"full-{number}.json").read_bytes())
+    def full_page(self, _identifier: str, version: str, number: int) -> Page[Asset]:
+        found = self._read(self._of(version) / f"full-{number}.json", self._full)
         return Page(number, found.count, found.results, is_last=False)
 
-    def slim_assets(self, identifier: str, version: str) -> Iterator[Page[SlimAsset]]:
+    def slim_assets(self, _identifier: str, version: str) -> Iterator[Page[SlimAsset]]:
         for number in range(1, self._pages(version) + 1):
-            found = self._slim((self._folder / version / f"slim-{number}.json").read_bytes())
+            found = self._read(self._of(version) / f"slim-{number}.json", self._slim)
             yield Page(number, found.count, found.results, is_last=False)
 
     def asset(self, asset_id: str) -> Asset:
-        raw = (self._folder / "changed" / f"{asset_id}.json")
-        if not raw.exists():
-            raise NotFound(f"asset {asset_id}")
-        return msgspec.json.decode(raw.read_bytes(), type=Asset)
+        return self._read(self._folder / "changed" / f"{asset_id}.json", msgspec.json.Decoder(Asset).decode)
+
+    def _read(self, path: Path, decode: Callable[[bytes], T]) -> T:
+        started = thread_time()
+        found = decode(path.read_bytes())
+        self.seconds += thread_time() - started
+        return found
+
+    def _of(self, version: str) -> Path:
+        return self._folder / (self._draft if version == "draft" else version)
 
     def _pages(self, version: str) -> int:
-        return len(list((self._folder / version).glob("full-*.json")))
+        return len(list(self._of(version).glob("full-*.json")))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -19,10 +20,8 @@ class Cost:
     wall: float
     cpu: float
     peak_mib: float
-    """the largest single process"""
-
-    def as_dict(self) -> dict[str, float]:
-        return {key: round(value, 3) for key, value in asdict(self).items()}
+    """of the largest single process"""
+    printed: str
 
 
 def run(
@@ -32,19 +31,22 @@ def run(
     cwd: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Cost:
-    """Run, check, measure. What it prints is dropped, its errors are shown."""
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        [str(part) for part in command],
-        stdin=stdin or subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        cwd=cwd,
-        env={**os.environ, **(environment or {})},
-    )
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
+    """Run, check, measure. Its errors are shown."""
+    with tempfile.TemporaryFile() as stdout:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            stdin=stdin or subprocess.DEVNULL,
+            stdout=stdout,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        stdout.seek(0)
+        printed = stdout.read().decode()
     if process.returncode:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}")
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}: {printed}")
     per_mib = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / per_mib)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / per_mib, printed)

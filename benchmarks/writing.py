@@ -1,16 +1,20 @@
 """The process that is measured: a Dandiset's answers in, its repository out, without HTTP.
 
-`python -m benchmarks.writing LOAD REPOSITORY`
+`python -m benchmarks.writing LOAD FOLDER [later]` prints what reading and writing took, as JSON. `later`: a further
+sync of the same repository, in which ten assets of the draft have changed.
 """
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from benchmarks.load import VERSIONS, FileClient, text_of
+from benchmarks.load import LATER, VERSIONS, FileClient, text_of
 from mirror.annex.remotes import dandiapi_remote
 from mirror.dataset.assets import AssetEntry
 from mirror.dataset.identity import api_remote_uuid, dandiset_dataset_id
@@ -26,6 +30,7 @@ from mirror.sync.writing import DandisetWriter
 T = TypeVar("T")
 IDENTIFIER = "000001"
 INSTANCE = "https://dandiarchive.org"
+REPOSITORY = "repository"
 
 
 class MemoryContents:
@@ -42,29 +47,55 @@ class MemoryContents:
         return {url: f"{url}?versionId={url[-32:]}" for entry in entries if (url := entry.s3_url)}
 
 
-def main(load: Path, target: Path, index_file: Path) -> None:
+class Clock:
+    """Seconds and CPU seconds of the parts of a run."""
+
+    def __init__(self) -> None:
+        self.parts: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.parts[f"{name}_wall"] = time.perf_counter() - wall
+        self.parts[f"{name}_cpu"] = time.process_time() - cpu
+
+
+def main(load: Path, folder: Path, *, later: bool) -> dict[str, float]:
+    clock = Clock()
     layout = Layout()
-    repository = Repository.create(target, head="draft")
-    client = FileClient(load)
+    client = FileClient(load, LATER if later else "draft")
+    repository = Repository.create(folder / REPOSITORY, head="draft")
     with (
-        Index(index_file) as index,
-        Spool(index_file.parent) as spool,
+        Index(folder / "index.sqlite") as index,
+        Spool(folder) as spool,
         repository.lock(),
         repository.writer() as writer,
         repository.objects(writer) as objects,
     ):
         observer = Observer(client, IDENTIFIER, layout, spool.keep)  # type: ignore[arg-type]
         mirrored = Mirrored(repository.refs(), objects, index, IDENTIFIER, layout)
-        first = observer.observe(VERSIONS[0], {}, release=True)
-        second = observer.observe(VERSIONS[1], first.assets, release=True)
-        draft = observer.observe("draft", second.assets, release=False)
+        with clock.part("read"):
+            releases = []
+            if not later:
+                releases.append(observer.observe(VERSIONS[0], {}, release=True))
+                releases.append(observer.observe(VERSIONS[1], releases[0].assets, release=True))
+            base = releases[-1].assets if releases else mirrored.draft.assets if mirrored.draft else {}
+            draft = observer.observe("draft", base, release=False)
+        clock.parts["requests_cpu"] = client.seconds
         subject = Subject(IDENTIFIER, dandiset_dataset_id(INSTANCE, IDENTIFIER), INSTANCE, layout)
         remote = dandiapi_remote(api_remote_uuid(INSTANCE), "api.dandiarchive.org")
-        written = DandisetWriter(
-            subject, mirrored, objects, writer, MemoryContents(), spool.read, remote=remote, annex_metadata=True
-        ).write([first, second], draft, {})
-        repository.publish(writer, written.updates)
+        with clock.part("write"):
+            written = DandisetWriter(
+                subject, mirrored, objects, writer, MemoryContents(), spool.read, remote=remote, annex_metadata=True
+            ).write(releases, draft, {})
+            repository.publish(writer, written.updates)
+        with clock.part("index"):
+            before = mirrored.draft
+            known = (before.oid.hex(), before.assets) if before is not None else None
+            index.remember_draft(IDENTIFIER, written.draft.oid.hex(), draft.assets, known)
+    return clock.parts
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    print(json.dumps(main(Path(sys.argv[1]), Path(sys.argv[2]), later="later" in sys.argv[3:])))

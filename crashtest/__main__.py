@@ -36,9 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _run(test, options.rounds)
     tally = test.tally
     print(
-        f"{tally.rounds} rounds, {tally.killed} syncs killed, {tally.repacks} of them with a repack due; of the"
-        f" repositories that moved {tally.old} were found in the old state, {tally.new} in the new; what a killed sync"
-        f" had started lived on for at most {tally.lingered:.2f} s; {len(tally.losses)} losses;"
+        f"{tally.rounds} rounds, {tally.repacks} with a repack due; {tally.killed} syncs were killed, the others had"
+        f" ended before; of the repositories they were to move {tally.old} were found in the old state, {tally.new} in the"
+        f" new; what they had started lived on for at most {tally.lingered:.2f} s; {len(tally.losses)} losses;"
         f" {time.monotonic() - began:.0f} s, seed {seed}"
     )
     if tally.losses:

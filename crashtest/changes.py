@@ -6,6 +6,7 @@ import random
 
 from mirror.demo import DemoProcess
 
+_AT_FIRST = 3
 _AT_WORK = 4
 """Changes happen to so many of the newest Dandisets, so that these come to have a history."""
 
@@ -24,7 +25,9 @@ class Contributors:
         """Change some Dandisets and tell which."""
         self._archive.call("advance_clock", seconds=self._chance.randint(60, 90_000))
         changed = self._relent()
-        if not self._paths or self._chance.random() < 0.12:
+        if not self._paths:
+            changed += [self._create() for _ in range(_AT_FIRST)]
+        elif self._chance.random() < 0.12:
             changed.append(self._create())
         candidates = [identifier for identifier in list(self._paths)[-_AT_WORK:] if identifier not in changed]
         for identifier in self._chance.sample(candidates, min(len(candidates), self._chance.randint(1, 2))):

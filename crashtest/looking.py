@@ -85,7 +85,7 @@ def check_same_store(store: Path, twin: Path) -> None:
         raise Loss(f"not there: {', '.join(sorted(lacking))}")
     for name, what in expected.items():
         if found[name] != what:
-            raise Loss(f"{name} is {found[name]}, not {what}")
+            raise Loss(f"{name} is {', '.join(found[name])}, not {', '.join(what)}")
     _check_packs(store)
     _check_marks(Store.open(store), Store.open(twin))
     with closing(sqlite3.connect(store / "state" / "index.sqlite")) as index:
@@ -94,21 +94,19 @@ def check_same_store(store: Path, twin: Path) -> None:
         raise Loss(f"index.sqlite: {answer}")
 
 
-def _shape(store: Path) -> dict[str, str]:
+def _shape(store: Path) -> dict[str, set[str]]:
     """What there is, by name, with what it points at and, in public, its mode."""
-    found = {}
+    found: dict[str, set[str]] = {}
     for path in store.rglob("*"):
         name = re.sub(r"/pack-[0-9a-f]{40}\.\w+$", "/pack-*", path.relative_to(store).as_posix())
         # A reader that comes first finds a database without these two, whoever comes last removes them.
         if name.endswith(("/replaced-packs", ".sqlite-wal", ".sqlite-shm")):
             continue
         try:
-            if path.is_symlink():
-                found[name] = f"-> {path.readlink()}"
-            else:
-                found[name] = f"{path.stat().st_mode:o}" if name.startswith("public/") else ""
+            what = f"-> {path.readlink()}" if path.is_symlink() else f"{path.stat().st_mode:o}"
         except FileNotFoundError:
             continue
+        found.setdefault(name, set()).add(what if name.startswith("public/") else "")
     return found
 
 
@@ -141,9 +139,8 @@ def check_same_as_fresh(store: Path, fresh: Path, identifiers: list[str]) -> Non
             raise Loss(f"Dandiset {identifier}: published are {published[0]}, in a fresh mirror {published[1]}")
         if not refs(theirs):
             continue
-        trees = [git(f"--git-dir={one}", "rev-parse", "draft^{tree}") for one in (ours, theirs)]
-        if trees[0] != trees[1]:
-            raise Loss(f"Dandiset {identifier}: the draft is another in a fresh mirror")
+        if differing := _files(ours, "draft") ^ _files(theirs, "draft"):
+            raise Loss(f"Dandiset {identifier}: the draft is another in a fresh mirror: {sorted(differing)}")
         keys = [
             set(git(f"--git-dir={one}", "ls-tree", "-r", "--name-only", "git-annex").split()) for one in (ours, theirs)
         ]
@@ -151,8 +148,15 @@ def check_same_as_fresh(store: Path, fresh: Path, identifiers: list[str]) -> Non
             raise Loss(f"Dandiset {identifier}: its git-annex branch lacks {', '.join(sorted(lacking))}")
 
 
-def _logs(repository: Path) -> set[str]:
-    return set(git(f"--git-dir={repository}", "ls-tree", "-r", "--name-only", "git-annex").splitlines())
+def _files(repository: Path, branch: str) -> set[str]:
+    """The files of a branch with what they hold. Without the one that has the draft's times and status: of a draft in
+    which nothing else moved, the older mirror keeps the older ones."""
+    lines = git(f"--git-dir={repository}", "ls-tree", "-r", branch).splitlines()
+    return {line for line in lines if not line.endswith("\t.dandi/version.json")}
+
+
+def _names(repository: Path, branch: str) -> set[str]:
+    return set(git(f"--git-dir={repository}", "ls-tree", "-r", "--name-only", branch).splitlines())
 
 
 def _published(ref: str) -> bool:

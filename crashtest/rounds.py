@@ -1,4 +1,4 @@
-"""One round after another: the archive changes, a sync is killed and what lies there looked at, the sync is run again."""
+"""One round after another: the archive changes, a sync is killed, what lies there is looked at, it is run again."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ from mirror.git.repository import PACK_LIMIT, Repository
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 
-FRESH_EVERY = 20
+FRESH_EVERY = 10
 """In every so many rounds the store that is killed is a new one."""
 REPACK_EVERY = 4
 """In every so many rounds there are so many packs that they are made one."""
+
+_LAID_OUT = 40
+"""By this step a new store is laid out."""
 
 _DAY = 86_400
 _SOME_FAILED = 3
@@ -110,7 +113,7 @@ class CrashTest:
         """As any other, but with a new store; and the old one, brought up to date, is compared with that."""
         pair = _Pair(self.folder / "fresh", self.folder / "fresh-twin")
         with self._losses_kept(pair):
-            told = self._kill_and_look(pair, self._known, repack=False)
+            told = self._kill_and_look(pair, self._known, repack=False, early=self._chance.random() < 0.5)
         with self._losses_kept(self._pair):
             code, _ = self._sync_twin(self._pair)
             self._sync_again(self._pair, self._pair.expected(moved), code)
@@ -131,14 +134,14 @@ class CrashTest:
             shutil.copytree(pair.twin, pair.store, symlinks=True)
             raise Loss(str(loss)) from loss
 
-    def _kill_and_look(self, pair: _Pair, moved: list[str], *, repack: bool) -> str:
+    def _kill_and_look(self, pair: _Pair, moved: list[str], *, repack: bool = False, early: bool = False) -> str:
         before = pair.expected(moved)
         if repack:
             self._make_many_packs(pair, moved)
         code, seconds = self._sync_twin(pair)
         after = pair.expected(moved)
         jobs = self._chance.choice((1, 1, 1, 2))
-        kill = self._choose(pair, seconds, jobs, repack=repack)
+        kill = self._choose(pair, seconds, jobs, repack=repack, early=early)
         ending = self._run(pair.store, jobs, kill)
         self.tally.killed += ending.killed
         self.tally.lingered = max(self.tally.lingered, ending.lingered)
@@ -172,17 +175,20 @@ class CrashTest:
         report = sync(settings)
         return (_SOME_FAILED if report.count("failed") else 0), report.seconds
 
-    def _choose(self, pair: _Pair, seconds: float, jobs: int, *, repack: bool) -> Blow | Aim:
-        """How and when to kill the next sync."""
+    def _choose(self, pair: _Pair, seconds: float, jobs: int, *, repack: bool, early: bool) -> Blow | Aim:
+        """How and when to kill the next sync; early, while it lays out its store."""
         chance = self._chance
         alone = chance.random() < 0.25
         if repack and self._steps[steps.PROCESS] and chance.random() < 0.5:
             return Aim(str(pair.store), steps.PROCESS, 1, chance.uniform(0, 0.03), alone)
+        if early:
+            return Aim(str(pair.store), steps.CHANGE, chance.randint(1, _LAID_OUT), alone=alone)
         if chance.random() < 0.4:
             return Blow(chance.uniform(0, 1.1 * (self._startup + seconds)), alone)
+        # Each of several processes counts its own.
         last = max(1, self._steps[steps.CHANGE] // jobs)
         first = last // 2 if repack else 1
-        delay = chance.choice((0.0, 0.0, 0.0, chance.uniform(0, 0.005)))
+        delay = chance.choice((0.0, 0.0, 0.0, chance.uniform(0, 0.005)))  # or in the middle of it
         return Aim(str(pair.store), steps.CHANGE, chance.randint(max(first, 1), last), delay, alone)
 
     def _look(self, store: Path, before: dict[str, Refs], after: dict[str, Refs]) -> int:
@@ -248,6 +254,3 @@ def _described(kill: Blow | Aim) -> str:
     if isinstance(kill, Blow):
         return f"after {kill.seconds:.2f} s{alone}"
     return f"at {kill.kind} {kill.number}" + (f" + {kill.delay * 1000:.1f} ms" if kill.delay else "") + alone
-
-
-__all__ = ["CrashTest", "Tally"]

@@ -8,6 +8,7 @@ import click
 
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
+from mirror.cli.sync import dandiset_identifier
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
@@ -24,31 +25,47 @@ def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
 
     \b
     dandi-mirror status
-    dandi-mirror status 000003 --json
+    dandi-mirror status --store /data/dandi 000003 000027
+    dandi-mirror status --json | jq 'select(.status == "error")'
     """
     from mirror.errors import UsageError
     from mirror.store.overview import overview
     from mirror.store.store import Store
 
+    named = [dandiset_identifier(given) for given in dandisets]
     store = Store.open(loaded.settings.store)
-    rows = list(overview(store, dandisets))
-    if missing := sorted(set(dandisets) - {row.state.identifier for row in rows}):
-        raise UsageError(f"not in the store at {store.root}: {', '.join(missing)}")
+    rows = list(overview(store, named))
+    if missing := sorted(set(named) - {row.state.identifier for row in rows}):
+        raise UsageError(
+            f"not in the store at {store.root}: {', '.join(missing)}",
+            hint=f"`dandi-mirror sync {' '.join(missing)}` mirrors what the archive has",
+        )
     output = Output(as_json=as_json)
     output.text(f"{store.root}: mirror of {store.facts.instance} ({store.facts.instance_url})")
     if rows:
         output.text()
-        output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<20} {'assets':>9} {'size':>10}  last sync (UTC)")
+        output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<19} {'assets':>9} {'size':>10}  last sync (UTC)")
     for row in rows:
         output.record(_record(row), text=_line(row))
         for note in _notes(row):
             output.text(f"          {note}")
-    totals = [row.holding for row in rows if row.holding is not None]
     output.text()
-    output.text(
-        f"{len(totals)} Dandisets, {sum(len(t.releases) for t in totals)} versions,"
-        f" {sum(t.assets for t in totals):,} assets, {human_size(sum(t.bytes for t in totals))} in the archive"
+    output.text(_sum(rows))
+
+
+def _sum(rows: list[Row]) -> str:
+    """A line about all of them."""
+    held = [row.holding for row in rows if row.holding is not None]
+    failed = sum(row.state.failure is not None for row in rows)
+    return (
+        f"{_counted(len(held), 'Dandiset')}, {_counted(sum(len(one.releases) for one in held), 'version')},"
+        f" {_counted(sum(one.assets for one in held), 'asset')},"
+        f" {human_size(sum(one.bytes for one in held))} in the archive" + (f"; {failed} failed" if failed else "")
     )
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def _record(row: Row) -> Record:
@@ -98,7 +115,7 @@ def _line(row: Row) -> str:
         return f"{state.identifier:<9} not mirrored yet"
     synced = (state.synced or "never").replace("T", " ").removesuffix("+00:00")
     return (
-        f"{state.identifier:<9} {len(holding.releases):>8} {holding.modified[:19].replace('T', ' '):<20}"
+        f"{state.identifier:<9} {len(holding.releases):>8} {holding.modified[:19].replace('T', ' '):<19}"
         f" {holding.assets:>9,} {human_size(holding.bytes):>10}  {synced}"
     )
 
@@ -112,11 +129,11 @@ def _notes(row: Row) -> list[str]:
         notes.append(click.style("failed", fg="red") + f" {times}: {printable(failure.message)}")
     if state.vanished:
         notes.append(f"not in the archive any more since {state.vanished}; kept")
-    notes += [f"version {version} not taken yet: {why}" for version, why in state.waiting.items()]
+    notes += [f"version {printable(version)} not taken yet: {why}" for version, why in state.waiting.items()]
     if state.pending:
-        notes.append(f"pending: {state.pending} assets that the archive has not hashed yet")
+        notes.append(f"pending: {_counted(state.pending, 'asset')} that the archive has not hashed yet")
     if state.zarrs:
-        notes.append(f"{state.zarrs} Zarrs, not mirrored yet")
+        notes.append(f"{_counted(state.zarrs, 'Zarr')}, not mirrored yet")
     notes += [f"drift: {printable(str(drift))}" for drift in state.drift]
     return notes
 
@@ -125,7 +142,7 @@ def human_size(size: int) -> str:
     """A size for people, in powers of a thousand, as the archive shows it."""
     amount = float(size)
     for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000:
+        if round(amount, 1) < 1000:  # as it would be shown: 999.96 kB is 1.0 MB
             return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
         amount /= 1000
     return f"{amount:,.1f} PB"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
@@ -45,7 +46,9 @@ def sync(dandisets: tuple[str, ...], full: bool, loaded: Loaded, as_json: bool) 
     """
     from mirror.sync.engine import sync as run
 
-    identifiers = [_identifier(given) for given in dandisets]
+    # A folder that is there keeps its mode; so it must not stand even for an instant, then a kill, with too little.
+    os.umask(0o022)
+    identifiers = [dandiset_identifier(given) for given in dandisets]
     output = Output(as_json=as_json)
     with ExitStack() as stack:
         report = run(
@@ -59,7 +62,8 @@ def sync(dandisets: tuple[str, ...], full: bool, loaded: Loaded, as_json: bool) 
     report.check()
 
 
-def _identifier(given: str) -> str:
+def dandiset_identifier(given: str) -> str:
+    """A Dandiset as people name it (`27`, `000027`, `DANDI:000027`), as the archive does."""
     identifier = given.upper().removeprefix("DANDI:")
     if not (identifier.isascii() and identifier.isdigit() and len(identifier) <= 6):
         raise click.BadParameter(f"{given!r} is no Dandiset identifier, such as 000027", param_hint="ID")

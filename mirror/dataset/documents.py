@@ -74,7 +74,7 @@ def version_json(
     return json.dumps(record, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
-def draft_times(version_json_body: bytes) -> tuple[str, str]:
-    """A mirrored draft's `modified` and `status`, from its `.dandi/version.json`."""
+def without_times(version_json_body: bytes) -> dict[str, Any]:
+    """A draft's `.dandi/version.json` without what flutters."""
     record = json.loads(version_json_body)
-    return str(record["modified"]), str(record["status"])
+    return {key: value for key, value in record.items() if key not in ("modified", "status")}

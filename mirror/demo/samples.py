@@ -100,9 +100,9 @@ def small_files(count: int, *, folder_size: int = 40, seed: int = 0) -> Iterator
 
 
 def one_large_dandiset(archive: Publishing, *, count: int = 2000) -> str:
-    """A Dandiset of so many small files, published once."""
+    """A Dandiset of so many small files, one in twenty a text, published once."""
     identifier = archive.create_dandiset(f"A Dandiset of {count} small files")
-    archive.add_assets(identifier, small_files(count))
+    archive.add_assets(identifier, small_files(count, folder_size=20))
     archive.publish(identifier)
     return identifier
 

@@ -56,6 +56,13 @@ def create_bare(path: Path, *, head: str, config: Mapping[str, str]) -> bool:
     return True
 
 
+def remove_bare(path: Path) -> None:
+    """Take a repository away, whole or not at all: what a kill leaves is cleared away when one is made here again."""
+    gone = path.with_name(f"{_site_prefix(path)}gone")
+    path.rename(gone)
+    shutil.rmtree(gone)
+
+
 def _is_repository(path: Path) -> bool:
     return (path / "HEAD").is_file()
 
@@ -97,7 +104,7 @@ def _escaped(text: str) -> str:
 @contextmanager
 def _building_site(path: Path) -> Iterator[Path]:
     """A folder beside `path`, locked while we live; those of the dead are cleared away."""
-    prefix = f".{path.name}.new-"
+    prefix = _site_prefix(path)
     for left in path.parent.iterdir():
         if left.name.startswith(prefix):
             _remove_if_dead(left)
@@ -110,6 +117,10 @@ def _building_site(path: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(site, ignore_errors=True)
         os.close(descriptor)
+
+
+def _site_prefix(path: Path) -> str:
+    return f".{path.name}.new-"
 
 
 def _remove_if_dead(folder: Path) -> None:

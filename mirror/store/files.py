@@ -50,6 +50,12 @@ def point(link: Path, target: str) -> None:
     sync_folder(link.parent)
 
 
+def remove_temporaries(folder: Path, name: str) -> None:
+    """Delete what the functions above leave beside the things of this name when their process dies."""
+    for path in folder.glob(f".{name}.*"):
+        path.unlink(missing_ok=True)
+
+
 def sync_folder(path: Path) -> None:
     """Make what was renamed in a folder survive a power cut."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

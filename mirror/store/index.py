@@ -6,6 +6,7 @@ Everything in it is in the repositories or can be asked of the archive again; a 
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ _SCHEMA = """
     ) WITHOUT ROWID;
 """
 _LOOKUP_AT_ONCE = 500
+_TIMEOUT = 60.0
 
 
 class Index:
@@ -107,9 +109,9 @@ class Index:
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=60, isolation_level=None)
+        db = sqlite3.connect(self._path, timeout=_TIMEOUT, isolation_level=None)
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            _use_wal(db)
             db.execute("PRAGMA synchronous = NORMAL")
             number = db.execute("PRAGMA user_version").fetchone()[0]
             if number not in (0, _SCHEMA_NUMBER):
@@ -130,3 +132,16 @@ class Index:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
+
+
+def _use_wal(db: sqlite3.Connection) -> None:
+    """SQLite does not wait for its turn to do this, as it does elsewhere: two that make the file collide."""
+    deadline = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)

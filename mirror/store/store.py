@@ -21,7 +21,7 @@ from mirror.archive.records import Instance
 from mirror.dataset.identity import dandiset_dataset_id, store_annex_uuid
 from mirror.errors import NoStore, StoreError
 from mirror.git.repository import Repository
-from mirror.store.files import make_folder, point, write_file
+from mirror.store.files import make_folder, point, remove_temporaries, write_file
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
 from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
@@ -63,6 +63,13 @@ class Store:
         """Keep every other writer out of the store."""
         return exclusive(self._state / "lock", command)
 
+    def clear_away(self) -> None:
+        """Delete what a dead process left unfinished. For whoever holds the lock: nobody else is at work in here."""
+        remove_temporaries(self._state, "store.json")
+        remove_temporaries(self._state / "dandisets", "*.json")
+        remove_temporaries(self.public, "ria-layout-version")
+        remove_temporaries(self.public / "alias", "*")
+
     @property
     def temporary(self) -> Path:
         """A folder for files that nobody misses after a crash."""
@@ -84,6 +91,7 @@ class Store:
         repository = Repository.create(folder, head=DEFAULT_BRANCH, config=config)
         version = folder / "ria-layout-version"
         if not version.exists():
+            remove_temporaries(folder, version.name)
             write_file(version, b"2\n")
         return repository
 
@@ -131,7 +139,8 @@ def _create(root: Path, instance: Instance) -> None:
     state = root / "state"
     if root.exists() and any(root.iterdir()) and not state.is_dir():
         raise StoreError(f"{root} is neither empty nor a store", hint="choose another folder with --store")
-    for folder in ("public/alias", "public/error_logs", "state/dandisets", "state/tmp"):
+    # `state` first: by it an unfinished store is known as one.
+    for folder in ("state/dandisets", "state/tmp", "public/alias", "public/error_logs"):
         make_folder(root / folder)
     write_file(root / "public" / "ria-layout-version", b"1\n")
     write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from shutil import rmtree
 from urllib.parse import urlsplit
+
+import msgspec
 
 from mirror.annex.remotes import dandiapi_remote
 from mirror.config import Settings
@@ -20,6 +21,7 @@ from mirror.dataset.identity import api_remote_uuid
 from mirror.dataset.layout import Layout
 from mirror.dataset.names import warnings_for
 from mirror.errors import MirrorError
+from mirror.git.bare import remove_bare
 from mirror.git.repository import Repository
 from mirror.store.index import Index
 from mirror.store.state import DandisetState, Holding
@@ -86,7 +88,7 @@ class DandisetSync:
                 yield repository
             except BaseException:
                 if not repository.refs():
-                    rmtree(repository.path)
+                    remove_bare(repository.path)
                 raise
 
     def _sync(self, state: DandisetState, repository: Repository, index: Index, spool: Spool) -> Synced:
@@ -123,6 +125,7 @@ class DandisetSync:
                 (lambda *facts: withdraw(self.connection.bucket, *facts)) if self.everything else None,
             )
             if written.updates:
+                self._note_leaving(state, written)
                 repository.publish(
                     writer, written.updates, expected={ref: mirrored.refs.get(ref) for ref in written.updates}
                 )
@@ -135,6 +138,11 @@ class DandisetSync:
             zarrs=tuple(zarrs(reading.draft)),
             wrote=bool(written.updates),
         )
+
+    def _note_leaving(self, state: DandisetState, written: Written) -> None:
+        """Addresses that the draft lets go of. Once it has moved, nothing else tells of them."""
+        if written.leaving.keys() - state.leaving.keys():
+            self.store.save_state(msgspec.structs.replace(state, leaving={**state.leaving, **written.leaving}))
 
     def _remember(self, index: Index, mirrored: Mirrored, reading: Reading, written: Written) -> None:
         before = mirrored.draft

@@ -90,6 +90,7 @@ def sync(
     with closing(Connection.open(settings)) as connection:
         store = Store.open_or_create(settings.store, connection.instance)
         with store.lock(command):
+            store.clear_away()
             states = {state.identifier: state for state in store.states()}
             layout = layout_of(settings).trailer
             found = poll(connection.client, settings, named, states, layout, everything=everything)
@@ -153,7 +154,8 @@ def sync_one(settings: Settings, store: Store, connection: Connection, identifie
         else:
             logger.exception("Dandiset %s", identifier)
             message = f"unexpected {type(error).__name__}: {error}"
-        store.save_state(_failed(state, type(error).__name__, message, now))
+        # As it is now: the sync may have noted something in it before it failed.
+        store.save_state(_failed(store.state(identifier), type(error).__name__, message, now))
         return Outcome(identifier, "failed", message, path=path)
     checked = now if everything else synced.state.checked
     store.save_state(msgspec.structs.replace(synced.state, synced=now, checked=checked))

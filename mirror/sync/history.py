@@ -18,7 +18,7 @@ from mirror.dataset.commits import (
     tag_message,
     version_tag,
 )
-from mirror.dataset.documents import dandiset_yaml, draft_times, release_document, version_json
+from mirror.dataset.documents import dandiset_yaml, release_document, version_json, without_times
 from mirror.dataset.layout import Layout, fixed_files
 from mirror.dataset.names import tree_path
 from mirror.git.objects import COMMIT, TAG, Commit, Oid, Signature, Tag
@@ -107,16 +107,11 @@ class HistoryWriter:
         previous, subject = self._mirrored.draft, self._subject
         released = RELEASES in self.updates
         base = usable(self._releases if released else previous, subject.layout)
-        now = (seen.info.modified, seen.info.status)
-        if previous is not None and not released:
-            # As if no time had moved: is there anything else?
-            times = self._times(previous)
-            tree = self._tree(seen, base, self._draft_file(seen, times), seen.metadata)
-            if tree == previous.tree and previous.layout == subject.layout.trailer:
-                return previous, None
-            tree = self._trees.edit(tree, {VERSION_FILE: self._draft_file(seen, now)})
-        else:
-            tree = self._tree(seen, base, self._draft_file(seen, now), seen.metadata)
+        times = (seen.info.modified, seen.info.status)
+        version_file = version_json(seen.info, subject.identifier, seen.metadata, draft_times=times)
+        tree = self._tree(seen, base, version_file, seen.metadata)
+        if previous is not None and not released and self._only_times_differ(tree, previous):
+            return previous, None
         first = previous or self._releases
         parents = [tip.oid for tip in (previous, self._releases if released or previous is None else None) if tip]
         changes = changes_between(first.assets if first is not None else {}, seen.assets)
@@ -125,12 +120,19 @@ class HistoryWriter:
         self.updates[DRAFT] = tip.oid
         return tip, changes
 
-    def _times(self, tip: Tip) -> tuple[str, str]:
-        entry = self._objects.lookup(tip.tree, VERSION_FILE)
-        return draft_times(self._objects.blob(entry.oid)) if entry is not None else ("", "")
-
-    def _draft_file(self, seen: Observation, times: tuple[str, str]) -> bytes:
-        return version_json(seen.info, self._subject.identifier, seen.metadata, draft_times=times)
+    def _only_times_differ(self, tree: Oid, previous: Tip) -> bool:
+        """Whether nothing but the draft's `modified` and `status` moved: they flutter after every change."""
+        if previous.layout != self._subject.layout.trailer:
+            return False
+        now, then = dict(self._objects.tree(tree)), dict(self._objects.tree(previous.tree))
+        folder_now, folder_then = now.pop(b".dandi"), then.pop(b".dandi", None)
+        if now != then or folder_then is None:
+            return False
+        now, then = dict(self._objects.tree(folder_now.oid)), dict(self._objects.tree(folder_then.oid))
+        file_now, file_then = now.pop(b"version.json"), then.pop(b"version.json", None)
+        if now != then or file_then is None:
+            return False
+        return without_times(self._objects.blob(file_now.oid)) == without_times(self._objects.blob(file_then.oid))
 
     def _tree(self, seen: Observation, base: Tip | None, version_file: bytes, document: dict[str, object]) -> Oid:
         step = Step(
@@ -189,7 +191,7 @@ class HistoryWriter:
     ) -> Tip:
         who = writer_at(seconds)
         commit = Commit(tree, parents, who, who, facts.message())
-        return Tip(self._writer.add(COMMIT, commit.encode()), commit, assets, facts.layout)
+        return Tip(self._writer.add(COMMIT, commit.encode()), commit, lambda: assets)
 
 
 def annex_commit(tree: Oid, previous: Oid | None, info: VersionInfo) -> Commit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,12 +26,21 @@ class Tip:
 
     oid: Oid
     commit: Commit
-    assets: Mapping[str, Held]
-    layout: str
+    load: Callable[[], Mapping[str, Held]]
+
+    @cached_property
+    def assets(self) -> Mapping[str, Held]:
+        """Read when first asked for: a whole tree of records, unless the index has them."""
+        return self.load()
 
     @property
     def tree(self) -> Oid:
         return self.commit.tree
+
+    @property
+    def layout(self) -> str:
+        """The layout it was written in, as its trailer says."""
+        return trailers(self.commit.message).get("Layout", "")
 
 
 class Mirrored:
@@ -56,14 +65,12 @@ class Mirrored:
         oid = self.refs.get(DRAFT)
         if oid is None:
             return None
-        commit = self._objects.commit(oid)
-        assets = self._index.draft(self._identifier, oid.hex())
-        return self._tip(oid, commit, assets)
+        return Tip(oid, self._objects.commit(oid), lambda: self._draft_assets(oid))
 
     @cached_property
     def releases(self) -> Tip | None:
         oid = self.refs.get(RELEASES)
-        return self._tip(oid, self._objects.commit(oid), None) if oid is not None else None
+        return self._tip(oid) if oid is not None else None
 
     @cached_property
     def annex(self) -> Oid | None:
@@ -75,9 +82,15 @@ class Mirrored:
         """A published version, by its tag."""
         kind, body = self._objects.read(self.refs[TAGS + version])
         oid = Tag.decode(body).target if kind == TAG else self.refs[TAGS + version]
-        return self._tip(oid, self._objects.commit(oid), None)
+        return self._tip(oid)
 
-    def _tip(self, oid: Oid, commit: Commit, assets: Mapping[str, Held] | None) -> Tip:
-        if assets is None:
-            assets = held_assets(self._objects, commit.tree, lambda line: held_from_line(line, self._layout))
-        return Tip(oid, commit, assets, trailers(commit.message).get("Layout", ""))
+    def _tip(self, oid: Oid) -> Tip:
+        commit = self._objects.commit(oid)
+        return Tip(oid, commit, lambda: self._assets_in(commit.tree))
+
+    def _draft_assets(self, oid: Oid) -> Mapping[str, Held]:
+        indexed = self._index.draft(self._identifier, oid.hex())
+        return indexed if indexed is not None else self._assets_in(self._objects.commit(oid).tree)
+
+    def _assets_in(self, tree: Oid) -> Mapping[str, Held]:
+        return held_assets(self._objects, tree, lambda line: held_from_line(line, self._layout))

@@ -62,13 +62,6 @@ class TreeWriter:
         assert tree is not None, "a version's tree always holds its documents"
         return tree
 
-    def edit(self, tree: Oid, files: Mapping[bytes, bytes]) -> Oid:
-        """A tree with other contents of some files."""
-        changes = sorted((path, self._file(body)) for path, body in files.items())
-        edited = edit_tree(self._objects, self._writer, tree, changes)
-        assert edited is not None
-        return edited
-
     def _file(self, body: bytes) -> Entry:
         return Entry(MODE_FILE, self._writer.add_blob(body))
 
@@ -156,6 +149,8 @@ class TreeWriter:
         for path in drops:
             lines.pop(path, None)
         lines.update((path, self._line_of(entry.line)) for path, entry in puts.items())
+        if not lines:
+            return
         for name, paths in by_file(lines, digits_after).items():
             yield records_path(folder, name), self._file(joined({path: lines[path] for path in paths}))
 

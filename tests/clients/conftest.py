@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -247,3 +247,23 @@ def open_folder() -> Iterator[Path]:
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def shared(open_folder: Path) -> Iterator[Mirror]:
+    """A store in such a folder, made and moved on by somebody whose umask keeps everything to himself."""
+    with made(open_folder / "store") as mirror:
+        before = os.umask(0o077)
+        try:
+            fill(mirror)
+            mirror.sync()
+            mirror.add("sub-M1/sub-M1_later.nwb", b"later")
+            mirror.sync()
+        finally:
+            os.umask(before)
+        yield mirror
+
+
+@pytest.fixture(name="served")
+def _served() -> Callable[[Path], AbstractContextManager[str]]:
+    return served

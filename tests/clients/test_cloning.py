@@ -26,7 +26,9 @@ def test_a_clone_is_clean_and_its_files_can_be_got(scene: Any, clone_of: Callabl
 
 
 @pytest.mark.parametrize("way", ["path", "http"])
-def test_plain_git_and_git_annex_do_without_datalad(scene: Any, run: Callable[..., str], tmp_path: Path, way: str) -> None:
+def test_plain_git_and_git_annex_do_without_datalad(
+    scene: Any, run: Callable[..., str], tmp_path: Path, way: str
+) -> None:
     run("git", "clone", "-q", scene.address(way), tmp_path / "clone")
     run("git", "annex", "get", "--", "-notes of the lab.dat", cwd=tmp_path / "clone")
     assert (tmp_path / "clone" / "-notes of the lab.dat").read_bytes() == b"notes that begin with a dash"

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mirror.archive.records import VersionInfo
-from mirror.dataset.documents import citation, dandiset_yaml, draft_times, release_document, version_json
+from mirror.dataset.documents import citation, dandiset_yaml, release_document, version_json, without_times
 from mirror.errors import RecordRefused
 
 INSTANCE_URL = "https://dandiarchive.org"
@@ -101,7 +101,13 @@ def test_a_releases_record_has_no_times_that_move() -> None:
     )
 
 
-def test_a_drafts_record_has_its_times_and_they_can_be_read_back() -> None:
+def test_a_drafts_record_has_its_times_and_can_be_compared_without_them() -> None:
     body = version_json(INFO, "000003", {}, draft_times=("2026-11-20T15:34:17Z", "Valid"))
-    assert draft_times(body) == ("2026-11-20T15:34:17Z", "Valid")
-    assert "doi" not in json.loads(body)
+    record = json.loads(body)
+    assert (record["modified"], record["status"]) == ("2026-11-20T15:34:17Z", "Valid")
+    assert "doi" not in record
+    later = version_json(INFO, "000003", {}, draft_times=("2026-11-21T00:00:00Z", "Pending"))
+    assert body != later
+    assert without_times(body) == without_times(later) == {
+        key: value for key, value in record.items() if key not in ("modified", "status")
+    }

@@ -1,0 +1,40 @@
+"""`scripts/bench`: measure, print each figure next to its limit, end with 1 if one is missed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import dandiset, sync
+from benchmarks.results import Results
+
+Benchmark = Callable[[Path, argparse.Namespace], list[Results]]
+BENCHMARKS: dict[str, Benchmark] = {
+    "write": lambda folder, given: dandiset.write(folder, given.assets),
+    "end-to-end": lambda folder, _: [sync.end_to_end(folder)],
+    "poll": lambda folder, _: [sync.nothing_changed(folder)],
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure, and compare with peers in one run.")
+    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)} (default: all)")
+    parser.add_argument("--assets", type=int, default=100_000, metavar="N", help="for `write` (default: 100000)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a benchmark")
+    given = parser.parse_args()
+    if unknown := set(given.benchmarks) - BENCHMARKS.keys():
+        parser.error(f"no such benchmark: {', '.join(sorted(unknown))}")
+    kept = True
+    for name in given.benchmarks or BENCHMARKS:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            for results in BENCHMARKS[name](Path(folder), given):
+                print(results.as_json() if given.json else results.text() + "\n", flush=True)
+                kept = kept and results.kept
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

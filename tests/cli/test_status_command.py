@@ -1,0 +1,284 @@
+"""`dandi-mirror status` as a user or a script sees it: in a process of its own, of a store that a sync made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.cli.status import human_size
+from mirror.config import Settings
+from mirror.demo import DemoArchive
+from mirror.errors import SomeFailed
+from mirror.git.process import run_git
+from mirror.store.store import Store
+from mirror.sync.engine import sync
+
+START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def archive() -> Iterator[DemoArchive]:
+    with DemoArchive(start=START, seed=1) as archive:
+        yield archive
+
+
+@pytest.fixture
+def settings(archive: DemoArchive, tmp_path: Path) -> Settings:
+    return Settings.model_validate(
+        {
+            "archive": {
+                "instance": "demo-dandi",
+                "api_url": archive.api_url,
+                "s3_endpoint": archive.s3_endpoint,
+                "settle_seconds": 0,
+            },
+            "store": tmp_path / "store",
+            "jobs": 1,
+        }
+    )
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `python -m mirror status --store store ARGS`."""
+
+    def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mirror", "status", "--store", "store", *args],
+            cwd=tmp_path,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return {row["dandiset"]: row for row in found}
+
+
+def note_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The lines below Dandisets, which tell what is not as it should be."""
+    return [line.strip() for line in done.stdout.splitlines() if line.startswith("          ")]
+
+
+def test_without_a_store_it_is_10_and_says_what_makes_one(run: Run, tmp_path: Path) -> None:
+    done = run()
+    assert (done.returncode, done.stdout) == (10, "")
+    assert f"there is no store at {tmp_path / 'store'}\n  `dandi-mirror sync` makes one" in done.stderr
+    assert not (tmp_path / "store").exists()
+
+
+def test_what_is_mirrored_is_a_table_with_a_sum(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    published, draft = archive.create_dandiset("Published"), archive.create_dandiset("Draft")
+    archive.add_assets(published, [("sub-1/sub-1.nwb", b"x" * 1500), ("README.md", b"y" * 500)])
+    archive.publish(published)
+    archive.add_asset(draft, "sub-2/sub-2.nwb", b"z" * 300)
+    sync(settings)
+    done = run()
+    assert (done.returncode, done.stderr) == (0, "")
+    title, _, head, *lines, _, total = done.stdout.splitlines()
+    assert title == f"{settings.store}: mirror of DEMO-DANDI (https://demo-dandi.example.org)"
+    assert [line.split()[:6] for line in lines] == [
+        [published, "1", "2026-11-20", "15:34:17", "2", "2.0"],
+        [draft, "0", "2026-11-20", "15:34:17", "1", "300"],
+    ]
+    assert total == "2 Dandisets, 1 version, 3 assets, 2.3 kB in the archive"
+    assert head.index("assets") + len("assets") == lines[0].index(" 2 ") + 2  # numbers stand below their heading
+    assert max(map(len, done.stdout.splitlines()[2:])) <= 80
+
+
+def test_json_is_one_record_a_dandiset(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    identifier = archive.create_dandiset()
+    archive.add_asset(identifier, "sub-1/sub-1.nwb", b"a recording")
+    version = archive.publish(identifier)
+    sync(settings)
+    done = run("--json")
+    (row,) = rows(done).values()
+    alias = settings.store / "public/alias" / identifier
+    commit = run_git(alias, "rev-parse", "draft").decode().strip()
+    synced = row.pop("last_sync")
+    assert datetime.fromisoformat(synced).tzinfo is not None
+    modified = row.pop("draft_modified")
+    assert datetime.fromisoformat(modified) >= START
+    assert row == {
+        "action": "status",
+        "path": str(alias),
+        "status": "ok",
+        "type": "dataset",
+        "message": "",
+        "dandiset": identifier,
+        "versions": [version],
+        "draft_commit": commit,
+        "assets": 1,
+        "bytes": len(b"a recording"),
+        "last_full_check": None,
+        "pending": 0,
+        "zarrs_not_mirrored": 0,
+        "waiting": {},
+        "failure": None,
+        "drift": [],
+        "vanished": None,
+        "notes": [],
+    }
+    sync(settings, everything=True)
+    assert rows(run("--json"))[identifier]["last_full_check"] is not None
+
+
+def test_a_failure_is_told_with_its_reason_since_when_and_how_often(
+    run: Run, archive: DemoArchive, settings: Settings
+) -> None:
+    good, bad = archive.create_dandiset("Good"), archive.create_dandiset("Bad")
+    archive.add_asset(good, "a.nwb", b"good")
+    archive.add_asset(bad, "a\x1b[2J//b.nwb", b"bad")
+    with pytest.raises(SomeFailed):
+        sync(settings).check()
+    assert any(line.startswith(f"{bad}") and line.endswith("not mirrored yet") for line in run().stdout.splitlines())
+    sync(settings)
+
+    row = rows(run("--json"))[bad]
+    failure = row["failure"]
+    assert (row["status"], row["assets"], failure["count"], failure["kind"]) == ("error", None, 2, "PathRefused")
+    assert row["message"] == failure["message"]
+    assert START < datetime.fromisoformat(failure["since"]).replace(year=2099)
+    assert datetime.fromisoformat(failure["since"]) <= datetime.fromisoformat(failure["last"])
+    (note,) = note_lines(run())
+    assert note.startswith(f"failed 2 times since {failure['since']}: Dandiset {bad}, version draft")
+    assert "\x1b" not in note
+    assert run().stdout.splitlines()[-1] == "1 Dandiset, 0 versions, 1 asset, 4 B in the archive; 1 failed"
+    assert run().returncode == 0  # it could be told, and that is all that was asked for
+
+    archive.remove_asset(bad, "a\x1b[2J//b.nwb")
+    sync(settings)
+    assert rows(run("--json"))[bad]["failure"] is None
+    assert note_lines(run()) == []
+
+
+def test_what_is_left_open_is_told(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    identifier = archive.create_dandiset()
+    archive.add_asset(identifier, "a.nwb", b"hashed")
+    version = archive.publish(identifier, doi=False)
+    archive.add_asset(identifier, "b.nwb", b"not hashed", hashed=False)
+    archive.add_zarr_asset(identifier, "c.zarr", checksum="481a2f77ab786a0f45aafd5db0971caa-1--10", size=10)
+    sync(settings)
+    assert note_lines(run()) == [
+        f"version {version} not taken yet: has no DOI yet",
+        "pending: 1 asset that the archive has not hashed yet",
+        "1 Zarr, not mirrored yet",
+    ]
+    row = rows(run("--json"))[identifier]
+    assert (row["pending"], row["zarrs_not_mirrored"], row["waiting"]) == (1, 1, {version: "has no DOI yet"})
+    assert row["status"] == "ok"
+
+
+def test_what_the_archive_now_says_differently_is_told(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    identifier = archive.create_dandiset("As published")
+    archive.add_asset(identifier, "a.nwb", b"content")
+    version = archive.publish(identifier)
+    sync(settings)
+    archive.edit_version(identifier, version, name="Not as published")
+    sync(settings)
+    notes = note_lines(run())
+    assert all(note.startswith(f"drift: {version}: ") for note in notes)
+    assert any("As published" in note and "Not as published" in note for note in notes)
+    assert rows(run("--json"))[identifier]["drift"] == [note.removeprefix("drift: ") for note in notes]
+
+
+def test_what_vanished_is_kept_and_told(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    identifier = archive.create_dandiset()
+    archive.add_asset(identifier, "a.nwb", b"content")
+    sync(settings)
+    archive.delete_dandiset(identifier)
+    sync(settings)
+    since = rows(run("--json"))[identifier]["vanished"]
+    assert note_lines(run()) == [f"not in the archive any more since {since}; kept"]
+    assert rows(run("--json"))[identifier]["assets"] == 1
+
+
+@pytest.mark.parametrize("given", ["1", "000001", "DANDI:000001"])
+def test_a_dandiset_may_be_named_as_people_do(run: Run, archive: DemoArchive, settings: Settings, given: str) -> None:
+    for number in range(2):
+        archive.add_asset(archive.create_dandiset(), "a.nwb", b"%d" % number)
+    sync(settings)
+    assert rows(run("--json", given)).keys() == {"000001"}
+
+
+def test_a_dandiset_that_is_not_here_is_a_usage_error(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    archive.add_asset(archive.create_dandiset(), "a.nwb", b"content")
+    sync(settings)
+    done = run("000001", "999")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"not in the store at {settings.store}: 000999\n  `dandi-mirror sync 000999`" in done.stderr
+    assert run("nonsense").returncode == 2
+
+
+def test_lost_marks_are_read_back_from_the_repository(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    identifier = archive.create_dandiset()
+    archive.add_asset(identifier, "a.nwb", b"content")
+    archive.publish(identifier)
+    sync(settings)
+    before = rows(run("--json"))[identifier]
+    (settings.store / "state/dandisets" / f"{identifier}.json").unlink()
+    after = rows(run("--json"))[identifier]
+    held = ("versions", "draft_modified", "draft_commit", "assets", "bytes")
+    assert {key: after[key] for key in held} == {key: before[key] for key in held}
+    assert after["last_sync"] is None
+    assert " never" in run().stdout
+
+
+def test_it_reads_only_and_answers_while_a_sync_holds_the_lock(
+    run: Run, archive: DemoArchive, settings: Settings
+) -> None:
+    archive.add_asset(archive.create_dandiset(), "a.nwb", b"content")
+    sync(settings)
+    archive.requests.clear()
+    with Store.open(settings.store).lock("a sync"):
+        before = sorted((path, path.lstat().st_mtime_ns) for path in settings.store.rglob("*"))
+        assert run().returncode == 0
+        assert sorted((path, path.lstat().st_mtime_ns) for path in settings.store.rglob("*")) == before
+    assert len(archive.requests) == 0
+
+
+def test_a_reader_who_leaves_ends_it_without_a_word(
+    archive: DemoArchive, settings: Settings, tmp_path: Path, run: Run
+) -> None:
+    identifier = archive.create_dandiset()
+    archive.add_asset(identifier, "a.nwb", b"content")
+    sync(settings)
+    marks = settings.store / "state/dandisets" / f"{identifier}.json"
+    for number in range(2, 502):  # more than a pipe holds
+        (marks.parent / f"{number:06d}.json").write_text(marks.read_text().replace(identifier, f"{number:06d}"))
+    with subprocess.Popen(
+        [sys.executable, "-m", "mirror", "status", "--store", "store", "--json"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert json.loads(process.stdout.readline())["dandiset"] == identifier
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+    assert len(run("--json").stdout) > 2 * 65536
+
+
+@pytest.mark.parametrize(
+    ("size", "shown"),
+    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_999, "1.0 MB"), (10**12, "1.0 TB"), (1_234 * 10**15, "1,234.0 PB")],
+)
+def test_sizes_are_shown_in_powers_of_a_thousand(size: int, shown: str) -> None:
+    assert human_size(size) == shown
