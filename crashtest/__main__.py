@@ -37,8 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tally = test.tally
     print(
         f"{tally.rounds} rounds, {tally.repacks} with a repack due; {tally.killed} syncs were killed, the others had"
-        f" ended before; of the repositories they were to move {tally.old} were found in the old state, {tally.new} in the"
-        f" new; what they had started lived on for at most {tally.lingered:.2f} s; {len(tally.losses)} losses;"
+        f" ended before; of the repositories they were to move {tally.old} were found in the old state, {tally.new} in"
+        f" the new; what they had started lived on for at most {tally.lingered:.2f} s; {len(tally.losses)} losses;"
         f" {time.monotonic() - began:.0f} s, seed {seed}"
     )
     if tally.losses:

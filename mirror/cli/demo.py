@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
 from mirror.cli.options import log_level_option
+
+_NEEDED = ("datalad", "pynwb")
 
 
 @click.command()
@@ -16,23 +19,25 @@ from mirror.cli.options import log_level_option
     default=Path("dandi-mirror-demo"),
     show_default=True,
     metavar="DIR",
-    help="Where everything happens.",
+    help="Where everything happens. The folder of an earlier demo is replaced.",
 )
 @log_level_option
 def demo(folder: Path) -> None:
     """Show the whole story on a small archive that runs on this machine.
 
     Syncs it, clones from the mirror with datalad, compares two versions, gets a file and opens it, changes the archive
-    and follows. Shows each command a person would type, with its real output. Takes half a minute.
+    and follows. Shows each command a person would type, with its real output. Takes some seconds.
+
+    \b
+    dandi-mirror demo
+    dandi-mirror demo --folder /tmp/demo
     """
     from mirror.demo.story import tell
     from mirror.errors import MirrorError
 
-    try:
-        import datalad  # noqa: F401
-        import pynwb  # noqa: F401
-    except ImportError as error:
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise MirrorError(
-            f"the demo needs {error.name}", hint="install dandi-mirror with its demo extra: dandi-mirror[demo]"
-        ) from None
+            f"the demo needs {' and '.join(missing)}",
+            hint="install dandi-mirror with its demo extra: dandi-mirror[demo]",
+        )
     tell(folder.absolute())

@@ -91,7 +91,7 @@ def _record(row: Row) -> Record:
             "failure": _failure(row),
             "drift": [str(drift) for drift in state.drift],
             "vanished": state.vanished,
-            "notes": list(state.warnings),
+            "notes": [*state.complaints, *state.warnings],
         },
     )
 

@@ -25,11 +25,12 @@ STORE = "mirror"
 CLONE = "ripples"
 FILE = "sub-M541/sub-M541_ses-20240102_ecephys.nwb"
 
-_READ_NWB = (
-    "from pynwb import NWBHDF5IO; "
-    f"nwb = NWBHDF5IO('{CLONE}/{FILE}', 'r').read(); "
-    "print(nwb.identifier, nwb.subject.species, nwb.acquisition['ElectricalSeries'].data.shape)"
-)
+_READ_NWB = f"""python -c "
+from pynwb import NWBHDF5IO
+nwb = NWBHDF5IO('{CLONE}/{FILE}', 'r').read()
+print(nwb.subject.subject_id, nwb.session_start_time, nwb.acquisition['ElectricalSeries'].data.shape)
+\""""
+_WIDTH = 100
 
 
 def tell(folder: Path) -> None:
@@ -40,16 +41,16 @@ def tell(folder: Path) -> None:
 
 
 def _prepare(folder: Path) -> None:
-    if folder.exists():
-        if not (folder / MARKER).exists():
-            raise UsageError(f"{folder} exists and is not of an earlier demo", hint="choose another with --folder")
+    if folder.is_dir() and (folder / MARKER).exists():
         # git-annex write-protects the contents it holds, and their folders.
         for path, folders, _ in os.walk(folder):
             for name in folders:
                 if not (Path(path) / name).is_symlink():
                     (Path(path) / name).chmod(0o755)
         shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+    elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not of an earlier demo", hint="choose another with --folder")
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / MARKER).touch()
 
 
@@ -60,34 +61,61 @@ class _Story:
         self._environment = _environment()
 
     def tell(self) -> None:
-        self._say("A small archive starts on this machine, with three Dandisets.")
         identifier = sample_dandisets(self._archive)[0]
         self._write_settings()
-        self._say(f"Its API is at {self._archive.api_url}. Mirror all of it:")
+        self._say(
+            f"A small DANDI archive now runs on this machine, at {self._archive.api_url}. It has three Dandisets. The"
+            f" commands below are what you would type; {SETTINGS} tells them which archive to mirror, and into which"
+            " folder."
+        )
+        self._show(f"cd {shlex.quote(str(self._folder))}")
+        self._mirror(identifier)
+        self._compare()
+        self._get()
+        self._follow(identifier)
+        self._farewell()
+
+    def _mirror(self, identifier: str) -> None:
+        self._title("Mirror all of it")
         self._run(f"dandi-mirror sync -c {SETTINGS}")
         self._run(f"dandi-mirror status -c {SETTINGS}")
-        self._say("What was written can be cloned at once, without any content:")
+        self._title("Clone a Dandiset from the mirror")
+        self._say(
+            "What was written can be cloned at once. A clone has every path and record, and no content yet."
+        )
         self._run(f"datalad clone {STORE}/public/alias/{identifier} {CLONE}")
-        self._say("Every published version is a tag. What changed between the two?")
+
+    def _compare(self) -> None:
+        self._title("Compare two versions")
+        self._say("Every published version is a tag.")
         self._run(f"git -C {CLONE} tag -n1 '0.*'")
         first, second = self._versions()
         self._run(f"git -C {CLONE} diff --stat {first} {second} -- . ':!.dandi'")
+        self._say("Text is in git itself, so what changed in it can be read without a download.")
         self._run(f"git -C {CLONE} diff {first} {second} -- README.md")
+
+    def _get(self) -> None:
+        self._title("Get a file, and open it")
         self._say(
-            "Get one file, from the archive's bucket. (git-annex downloads from this machine only when told that it"
-            " may; with a real archive the first command is not needed.)"
+            "The bytes come from the archive's own bucket and are checked against its digest. The first command is for"
+            " this demo only: git-annex downloads from this machine's own servers only if it is told that it may."
         )
         self._run(f"git -C {CLONE} config annex.security.allowed-ip-addresses 127.0.0.1")
         self._run(f"datalad -C {CLONE} get {FILE}")
-        self._run(f"python -c {shlex.quote(_READ_NWB)}")
-        self._say("Meanwhile in the archive: a text is edited, a session added, and a third version published.")
+        self._run(_READ_NWB)
+
+    def _follow(self, identifier: str) -> None:
+        self._title("Follow the archive")
+        self._say(
+            "Meanwhile somebody edits a text, adds a session, publishes a third version. Sync again, and update."
+        )
+        second = self._versions()[-1]
         self._change(identifier)
         self._run(f"dandi-mirror sync -c {SETTINGS}")
         self._run(f"datalad -C {CLONE} update --how ff-only")
-        self._run(f"git -C {CLONE} log --oneline --graph -6")
-        third = self._versions()[-1]
-        self._run(f"git -C {CLONE} diff --stat {second} {third} -- . ':!.dandi'")
-        self._farewell()
+        self._run(f"git -C {CLONE} diff --stat {second} {self._versions()[-1]} -- . ':!.dandi'")
+        self._say("The draft has a history of its own, into which each published version is merged.")
+        self._run(f"git -C {CLONE} log --graph --format='%h %s' -6")
 
     def _versions(self) -> list[str]:
         command = ["git", "-C", CLONE, "tag", "--list", "0.*", "--sort=version:refname"]
@@ -118,12 +146,18 @@ class _Story:
             )
         )
 
+    def _title(self, text: str) -> None:
+        print(f"\n{_bold(f'--- {text} ---')}", flush=True)
+
     def _say(self, text: str) -> None:
-        print("\n" + textwrap.fill(text, 100), flush=True)
+        print("\n" + textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False), flush=True)
+
+    def _show(self, line: str) -> None:
+        print(f"\n{_bold(f'$ {line}')}", flush=True)
 
     def _run(self, line: str) -> None:
         """Show a command and run it; its output is its own."""
-        print(f"\n$ {line}", flush=True)
+        self._show(line)
         command = shlex.split(line)
         if command[0] == "dandi-mirror":
             command = [sys.executable, "-m", "mirror", *command[1:]]
@@ -135,29 +169,40 @@ class _Story:
 
     def _farewell(self) -> None:
         store = self._folder / STORE
+        self._title("That was the whole story")
         print(
             "\n"
             + textwrap.dedent(
                 f"""\
-                That was the whole story. The store lies at {store},
-                the clone at {self._folder / CLONE}.
-                The demo archive has stopped; remove the folder when you have seen enough.
+                The store:   {store}
+                The clone:   {self._folder / CLONE}
+                Settings:    {self._folder / SETTINGS}
+
+                The demo archive has stopped. Look around, and remove the folder when you have seen enough.
 
                 To mirror a real Dandiset into ./dandi-mirror, and clone it:
 
                     dandi-mirror sync 000027
                     datalad clone dandi-mirror/public/alias/000027
-                """
+
+                `dandi-mirror sync --help` tells how to mirror more, and where to."""
             ),
             flush=True,
         )
+
+
+def _bold(text: str) -> str:
+    """Text that stands out, on a terminal whose user does not mind."""
+    plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\x1b[1m{text}\x1b[0m"
 
 
 def _environment() -> Mapping[str, str]:
     """The user's environment: our own programs first, no pager, and a name for git if the user has given it none."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("DANDI_MIRROR_")}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment.get("PATH", os.defpath)])
-    environment |= {"GIT_PAGER": "cat", "GIT_OPTIONAL_LOCKS": "0", "DATALAD_UI_PROGRESSBAR": "none"}
+    environment |= {"GIT_PAGER": "cat", "GIT_OPTIONAL_LOCKS": "0"}
+    environment |= {"DATALAD_UI_PROGRESSBAR": "none", "DATALAD_LOG_LEVEL": "warning"}
     named = subprocess.run(["git", "config", "user.email"], capture_output=True, env=environment)
     if named.returncode:
         for who in ("AUTHOR", "COMMITTER"):

@@ -70,6 +70,8 @@ class DandisetState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     waiting: dict[str, str] = {}
     """published versions not taken yet, with the reason"""
     warnings: tuple[str, ...] = ()
+    complaints: tuple[str, ...] = ()
+    """what could not be had, of assets that were written all the same; asked for again by a full sync"""
     drift: tuple[Drift, ...] = ()
     leaving: dict[str, str] = {}
     """S3 addresses that no version names any more, with their key: withdrawn once they are really gone"""

@@ -118,6 +118,7 @@ class DandisetSync:
                 spool.read,
                 remote=dandiapi_remote(api_remote_uuid(instance.url), urlsplit(client.api_url).netloc),
                 annex_metadata=self.settings.annex_metadata,
+                versions_again=self.everything and self.settings.archive.s3_version_ids,
             ).write(
                 reading.releases,
                 reading.draft,
@@ -181,7 +182,8 @@ class DandisetSync:
             pending=len(pending(draft)),
             zarrs=len(zarrs(draft)),
             waiting=reading.waiting,
-            warnings=tuple([*written.remarks, *complaints, *names][:_WARNINGS_KEPT]),
+            warnings=tuple([*written.remarks, *names][:_WARNINGS_KEPT]),
+            complaints=tuple([*(() if self.everything else state.complaints), *complaints][:_WARNINGS_KEPT]),
             drift=reading.drift,
             leaving=written.leaving,
             checked=state.checked,

@@ -189,7 +189,7 @@ def _warnings(synced: Synced) -> tuple[str, ...]:
         found.append(f"{state.pending} assets wait for the archive to hash them")
     found += [f"version {version}: {reason}" for version, reason in state.waiting.items()]
     found += [f"drift: {drift}" for drift in state.drift]
-    return (*found, *state.warnings)
+    return (*found, *state.complaints, *state.warnings)
 
 
 def _in_processes(settings: Settings, identifiers: Iterable[str], jobs: int, *, everything: bool) -> Iterator[Outcome]:

@@ -21,11 +21,15 @@ Facts = dict[str, KeyFacts]
 
 
 class KeyGatherer:
-    """Gathers facts over the observations of one sync, oldest first, against what the branch says already."""
+    """Gathers facts over the observations of one sync, oldest first, against what the branch says already.
 
-    def __init__(self, branch: BranchWriter, *, metadata: bool) -> None:
+    With `versions_again`, an S3 address that is recorded without its version id counts as not recorded.
+    """
+
+    def __init__(self, branch: BranchWriter, *, metadata: bool, versions_again: bool = False) -> None:
         self._branch = branch
         self._metadata = metadata
+        self._versions_again = versions_again
         self._turn = -1
         self._known: dict[str, set[str]] = {}
         self.facts: Facts = {}
@@ -55,11 +59,16 @@ class KeyGatherer:
             if api_url and not (known and api_url in known) and api_url not in facts.urls:
                 facts.urls.append(api_url)
         assert entry.s3_url is not None
-        if not (known and any(url.partition("?versionId=")[0] == entry.s3_url for url in known)):
+        if not (known and self._has(known, entry.s3_url)):
             _, keys = self.unrecorded.setdefault(entry.s3_url, (entry, []))
             if key not in keys:
                 keys.append(key)
         self._take_fields(facts, entry.fields)
+
+    def _has(self, known: set[str], s3_url: str) -> bool:
+        if s3_url in known and not self._versions_again:
+            return True
+        return any(url.startswith(f"{s3_url}?versionId=") for url in known)
 
     def _take_fields(self, facts: KeyFacts, fields: Fields) -> None:
         """A later version's metadata replaces an earlier one's; within a version, sharers of a key add up."""
@@ -73,7 +82,8 @@ class KeyGatherer:
         """Add the S3 addresses, as they are to be recorded, by their plain form."""
         for plain, (_, keys) in self.unrecorded.items():
             for key in keys:
-                self.facts[key].urls.append(recorded[plain])
+                if recorded[plain] not in self._known.get(key, ()):
+                    self.facts[key].urls.append(recorded[plain])
 
 
 class StoredRecord(msgspec.Struct, frozen=True):

@@ -44,7 +44,10 @@ class Written:
 
 
 class DandisetWriter:
-    """Writes one Dandiset's observations. Nothing is seen of it until the caller publishes the updates."""
+    """Writes one Dandiset's observations. Nothing is seen of it until the caller publishes the updates.
+
+    `versions_again`: ask once more for the S3 version ids that could not be had before.
+    """
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class DandisetWriter:
         *,
         remote: bytes,
         annex_metadata: bool,
+        versions_again: bool = False,
     ) -> None:
         self._mirrored = mirrored
         self._objects = objects
@@ -64,6 +68,7 @@ class DandisetWriter:
         self._contents = contents
         self._remote = remote
         self._annex_metadata = annex_metadata
+        self._versions_again = versions_again
         trees = TreeWriter(objects, writer, line_of)
         self._history = HistoryWriter(subject, mirrored, objects, writer, trees, contents.texts)
 
@@ -92,7 +97,7 @@ class DandisetWriter:
         return Written(updates, tip, changes, still, self._history.remarks)
 
     def _gathered(self, written: list[tuple[Observation, Tip]], branch: BranchWriter) -> Facts:
-        keys = KeyGatherer(branch, metadata=self._annex_metadata)
+        keys = KeyGatherer(branch, metadata=self._annex_metadata, versions_again=self._versions_again)
         for seen, tip in written:
             others = unchanged_sharers(self._objects, tip.tree, seen)
             keys.gather(seen, release=seen.info.version != "draft", others=others)

@@ -153,7 +153,6 @@ def test_a_failure_is_told_with_its_reason_since_when_and_how_often(
     failure = row["failure"]
     assert (row["status"], row["assets"], failure["count"], failure["kind"]) == ("error", None, 2, "PathRefused")
     assert row["message"] == failure["message"]
-    assert START < datetime.fromisoformat(failure["since"]).replace(year=2099)
     assert datetime.fromisoformat(failure["since"]) <= datetime.fromisoformat(failure["last"])
     (note,) = note_lines(run())
     assert note.startswith(f"failed 2 times since {failure['since']}: Dandiset {bad}, version draft")
@@ -278,7 +277,14 @@ def test_a_reader_who_leaves_ends_it_without_a_word(
 
 @pytest.mark.parametrize(
     ("size", "shown"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_999, "1.0 MB"), (10**12, "1.0 TB"), (1_234 * 10**15, "1,234.0 PB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (999_999, "1.0 MB"),
+        (10**12, "1.0 TB"),
+        (1_234 * 10**15, "1,234.0 PB"),
+    ],
 )
 def test_sizes_are_shown_in_powers_of_a_thousand(size: int, shown: str) -> None:
     assert human_size(size) == shown

@@ -229,7 +229,7 @@ def clone_of(tmp_path: Path) -> Callable[..., Clone]:
 
 @pytest.fixture(scope="module")
 def reading(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone shared by the tests of a module that only look at its history."""
+    """A clone shared by the tests of a module."""
     path = tmp_path_factory.mktemp("reading") / "clone"
     run("datalad", "clone", scene.address("ria+file"), path)
     return Clone(path)

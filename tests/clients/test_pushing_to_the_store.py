@@ -9,13 +9,12 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture
-def clone(filled: Any, clone_of: Callable[..., Any]) -> Any:
+@pytest.fixture(scope="module")
+def clone(reading: Any) -> Any:
     """A clone with a commit and a file of the user's own."""
-    clone = clone_of(f"ria+file://{filled.public}#~000001")
-    (clone.path / "analysis.dat").write_bytes(b"my own result")
-    clone.datalad("save", "-m", "An analysis")
-    return clone
+    (reading.path / "analysis.dat").write_bytes(b"my own result")
+    reading.datalad("save", "-m", "An analysis")
+    return reading
 
 
 @pytest.mark.parametrize(
@@ -31,18 +30,18 @@ def clone(filled: Any, clone_of: Callable[..., Any]) -> Any:
     ],
     ids=" ".join,
 )
-def test_git_push_is_refused(filled: Any, clone: Any, what: list[str]) -> None:
-    before = filled.files()
-    said = clone.git("push", filled.alias, *what, ok=False)
+def test_git_push_is_refused(scene: Any, clone: Any, what: list[str]) -> None:
+    before = scene.mirror.files()
+    said = clone.git("push", scene.mirror.alias, *what, ok=False)
     assert "hidden ref" in said or "remote ref does not exist" in said
-    assert filled.files() == before
+    assert scene.mirror.files() == before
 
 
-def test_datalad_push_is_refused(filled: Any, clone: Any) -> None:
-    before = filled.files()
+def test_datalad_push_is_refused(scene: Any, clone: Any) -> None:
+    before = scene.mirror.files()
     assert "publish(error)" in clone.datalad("push", "--to", "origin", ok=False)
     clone.annex("push", "origin", ok=False)
-    assert filled.files() == before
+    assert scene.mirror.files() == before
 
 
 def test_a_static_server_takes_no_push(scene: Any, clone_of: Callable[..., Any]) -> None:

@@ -83,8 +83,7 @@ def test_datalad_clones_the_store_of_another_user_once_the_machine_trusts_it(
 ) -> None:
     run("chown", "-R", f"{STRANGER}:{STRANGER}", shared.store)
     address = shared.alias if way == "path" else f"ria+file://{shared.public}#~000001"
-    strict = {**system_config(tmp_path, "")}
-    run("datalad", "clone", address, tmp_path / "refused", ok=False, env=strict)
+    run("datalad", "clone", address, tmp_path / "refused", ok=False, env=system_config(tmp_path, ""))
     assert not (tmp_path / "refused").exists()
     clone = clone_of(address, env=system_config(tmp_path, "[safe]\n\tdirectory = *\n"))
     clone.datalad("get", "sub-M1/sub-M1_later.nwb")
@@ -117,7 +116,7 @@ def nginx(folder: Path, public: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     (folder / "nginx.conf").write_text(NGINX.format(port=port, public=public))
-    cmd = ["nginx", "-p", folder, "-e", "stderr", "-c", folder / "nginx.conf"]
+    cmd = ["nginx", "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]
     with subprocess.Popen(cmd) as process:
         try:
             _wait_for(port, process)

@@ -10,7 +10,7 @@ from pathlib import Path
 from crashtest.looking import Refs, clone, refs, served
 from mirror.git.repository import Repository
 
-SYNCS = 60
+SYNCS = 40
 
 # Changes, syncs, and tells the refs after each; every few syncs so many packs come up that they are made one.
 WRITER = """

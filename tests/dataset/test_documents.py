@@ -108,6 +108,8 @@ def test_a_drafts_record_has_its_times_and_can_be_compared_without_them() -> Non
     assert "doi" not in record
     later = version_json(INFO, "000003", {}, draft_times=("2026-11-21T00:00:00Z", "Pending"))
     assert body != later
-    assert without_times(body) == without_times(later) == {
-        key: value for key, value in record.items() if key not in ("modified", "status")
-    }
+    assert (
+        without_times(body)
+        == without_times(later)
+        == {key: value for key, value in record.items() if key not in ("modified", "status")}
+    )

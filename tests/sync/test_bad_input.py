@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Fault, Redirect, Truncated, WrongBody
 from mirror.demo.web import Answer, Request, Response, Server
@@ -25,8 +24,6 @@ from mirror.store.store import Store
 from mirror.sync.engine import Outcome, Report
 
 MirrorOnce = Callable[..., Report]
-RefsOf = Callable[..., dict[str, str]]
-MakeSettings = Callable[..., Settings]
 Document = dict[str, Any]
 
 TABLE = b"participant_id\tsex\nM1\tF\n"
@@ -69,8 +66,7 @@ def alter_assets(archive: DemoArchive, identifier: str, alter: Callable[[Documen
     """Do something to each record of the asset at `path`, wherever it is listed."""
 
     def each(document: Document) -> None:
-        records = document["results"] if "results" in document else [document]
-        for record in records:
+        for record in document["results"]:
             if record["path"] == path:
                 alter(record)
 
@@ -399,13 +395,16 @@ def test_an_api_redirected_elsewhere_is_not_followed(
 def test_a_next_link_that_leads_elsewhere_is_no_place_to_go(
     archive: DemoArchive, dandisets: list[str], canary: Canary, mirror_once: MirrorOnce
 ) -> None:
-    """`next` says that more follow, nothing else; here none does, and that is noticed."""
+    """`next` says whether more follow. Where, we know ourselves."""
 
     def mislead(document: Document) -> None:
         document["next"] = f"{canary.url}/api/"
 
-    archive.api_faults.add(Altered(mislead), path=r"/versions/draft/assets/", times=None)
-    mirror_once()
+    rule = archive.api_faults.add(Altered(mislead), path=rf"/{dandisets[1]}/versions/draft/assets/", times=1)
+    outcome = outcome_of(mirror_once(dandisets[1]), dandisets[1])
+    assert rule.struck == 1
+    assert outcome.result == "changed"
+    assert archive.count(path=rf"/{dandisets[1]}/versions/draft/assets/.*page=2") == 1
     assert canary.asked == []
 
 
@@ -441,23 +440,23 @@ def test_a_wrong_token_is_told_with_the_name_of_its_variable(
     assert "check DEMO_DANDI_API_KEY" in str(raised.value)
     assert "wrong-token" not in repr(raised.value)
     assert archive.count(status=401) > 0
-    assert dandisets
+    monkeypatch.delenv("DEMO_DANDI_API_KEY")
+    assert results(mirror_once()) == dict.fromkeys(dandisets, "changed")
 
 
 def test_a_token_goes_to_the_api_and_to_nobody_else(
     archive: DemoArchive,
     dandisets: list[str],
     heard: list[tuple[str, Request]],
-    settings: MakeSettings,
     tmp_path: Path,
     store: Path,
 ) -> None:
     """Neither to the bucket, nor into any log, error, argument, or file of the store: not even its beginning."""
     archive.add_asset(dandisets[2], "a//b.nwb", b"a failure to remember")
-    file = tmp_path / "settings.json"
+    file = tmp_path / "settings.yaml"
     file.write_text(
-        "archive: {instance: demo-dandi, api_url: '%s', s3_endpoint: '%s', settle_seconds: 0}\nstore: '%s'\njobs: 2\n"
-        % (archive.api_url, archive.s3_endpoint, store)
+        f"archive: {{instance: demo-dandi, api_url: '{archive.api_url}', s3_endpoint: '{archive.s3_endpoint}',"
+        f" settle_seconds: 0}}\nstore: '{store}'\njobs: 2\n"
     )
     arguments: list[str] = []
     with subprocess.Popen(

@@ -1,0 +1,105 @@
+"""`dandi-mirror demo`: the first five minutes, as a newcomer sees them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mirror.store.store import Store
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Runs `python -m mirror demo ARGS` in an empty folder, without activating the environment it is installed in."""
+
+    def run(*args: str) -> subprocess.CompletedProcess[str]:
+        path = os.environ["PATH"].removeprefix(f"{Path(sys.executable).parent}{os.pathsep}")
+        return subprocess.run(
+            [sys.executable, "-m", "mirror", "demo", *args],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": path, "GIT_CONFIG_GLOBAL": os.devnull, "DANDI_MIRROR_JOBS": "nonsense"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    return run
+
+
+def after(text: str, command: str) -> str:
+    """What stands between a command and whatever is typed next."""
+    _, _, rest = text.partition(f"\n$ {command}")
+    assert rest, f"{command} was not run"
+    return rest.partition("\n$ ")[0]
+
+
+def test_the_whole_story_is_told_twice_with_real_output(run: Run, tmp_path: Path) -> None:
+    """It works without a git identity, whatever settings the user has, and its folder is its own to replace."""
+    folder = tmp_path / "a demo"
+    first = run("--folder", "a demo")
+    assert (first.returncode, first.stderr) == (0, "")
+    (folder / "left over").touch()
+    done = run("--folder", "a demo")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (folder / "left over").exists()
+
+    said = done.stdout
+    assert f"$ cd '{folder}'\n" in said
+    assert "3 changed, 0 unchanged" in after(said, "dandi-mirror sync -c demo.yaml")
+    assert "3 Dandisets, 3 versions, 11 assets" in after(said, "dandi-mirror status -c demo.yaml")
+    assert "install(ok): " in after(said, "datalad clone mirror/public/alias/000001 ripples")
+    assert len(re.findall(r"^0\.\d{6}\.\d{4} ", after(said, "git -C ripples tag"), re.MULTILINE)) == 2
+    assert "+Two mice, recorded while asleep. A fourth session was added." in said
+    assert "get(ok): " in after(said, "datalad -C ripples get ")
+    assert "\nM541 2024-01-03 " in after(said, 'python -c "')  # what is in the file that was got
+    assert "1 changed, 2 unchanged" in said
+    assert "update(ok): " in after(said, "datalad -C ripples update")
+    assert "dandi-mirror sync 000027\n    datalad clone dandi-mirror/public/alias/000027\n" in said
+    assert f"{folder / 'mirror'}\n" in said
+
+    assert Store.open(folder / "mirror").dandisets() == ["000001", "000002", "000003"]
+    assert (folder / "ripples/sub-M541/sub-M541_ses-20240102_ecephys.nwb").stat().st_size > 100_000
+    assert not (folder / "ripples/sub-M677/sub-M677_ses-20240104_ecephys.nwb").exists()  # was not asked for
+
+
+def test_what_the_demo_writes_itself_fits_a_terminal_of_100_columns(run: Run) -> None:
+    said = run("--folder", "demo").stdout
+    assert said
+    own = [line for line in said.splitlines() if str(Path.cwd()) not in line and "/" not in line]
+    assert max(map(len, own)) <= 100
+
+
+@pytest.mark.parametrize("content", ["a file", "a folder with a file"])
+def test_a_folder_of_somebody_else_is_refused_and_left_alone(run: Run, tmp_path: Path, content: str) -> None:
+    mine = tmp_path / "mine"
+    if content == "a file":
+        mine.write_text("mine")
+    else:
+        mine.mkdir()
+        (mine / "thesis.tex").write_text("mine")
+    done = run("--folder", "mine")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    kept = mine if content == "a file" else mine / "thesis.tex"
+    assert kept.read_text() == "mine"
+
+
+def test_without_what_it_needs_it_says_what_to_install(tmp_path: Path) -> None:
+    program = (
+        "import importlib.util, sys; honest = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name == 'pynwb' else honest(name, *rest)\n"
+        "from mirror.cli.main import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "demo"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the demo needs pynwb\n  install dandi-mirror with its demo extra: dandi-mirror[demo]" in done.stderr
+    assert not (tmp_path / "dandi-mirror-demo").exists()
