@@ -44,4 +44,4 @@ def _sync(archive: DemoProcess, store: Path) -> Cost:
         "DANDI_MIRROR_ARCHIVE__S3_ENDPOINT": archive.s3_endpoint,
         "DANDI_MIRROR_ARCHIVE__SETTLE_SECONDS": "0",
     }
-    return run([sys.executable, "-m", "mirror", "sync", "--store", store], environment=settings)
+    return run([sys.executable, "-m", "mirror", "sync", "-J", "1", "--store", store], environment=settings)

@@ -25,8 +25,8 @@ _GITCONFIG = """\
     defaultBranch = main
 [protocol "file"]
     allow = always
-[annex]
-    security.allowed-ip-addresses = 127.0.0.1
+[annex "security"]
+    allowed-ip-addresses = 127.0.0.1
 """
 
 

@@ -28,7 +28,8 @@ FILE = "sub-M541/sub-M541_ses-20240102_ecephys.nwb"
 _READ_NWB = f"""python -c "
 from pynwb import NWBHDF5IO
 nwb = NWBHDF5IO('{CLONE}/{FILE}', 'r').read()
-print(nwb.subject.subject_id, nwb.session_start_time, nwb.acquisition['ElectricalSeries'].data.shape)
+series = nwb.acquisition['ElectricalSeries']
+print(nwb.subject.subject_id, nwb.session_start_time, series.data.shape)
 \""""
 _WIDTH = 100
 
@@ -80,9 +81,7 @@ class _Story:
         self._run(f"dandi-mirror sync -c {SETTINGS}")
         self._run(f"dandi-mirror status -c {SETTINGS}")
         self._title("Clone a Dandiset from the mirror")
-        self._say(
-            "What was written can be cloned at once. A clone has every path and record, and no content yet."
-        )
+        self._say("What was written can be cloned at once. A clone has every path and record, and no content yet.")
         self._run(f"datalad clone {STORE}/public/alias/{identifier} {CLONE}")
 
     def _compare(self) -> None:
@@ -106,9 +105,7 @@ class _Story:
 
     def _follow(self, identifier: str) -> None:
         self._title("Follow the archive")
-        self._say(
-            "Meanwhile somebody edits a text, adds a session, publishes a third version. Sync again, and update."
-        )
+        self._say("Meanwhile somebody edits a text, adds a session, publishes a third version. Sync again, and update.")
         second = self._versions()[-1]
         self._change(identifier)
         self._run(f"dandi-mirror sync -c {SETTINGS}")

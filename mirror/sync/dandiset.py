@@ -104,7 +104,7 @@ class DandisetSync:
                 Observer(client, self.identifier, layout, spool.keep),
                 mirrored,
                 objects,
-                spool.read,
+                self.store.temporary,
             ).read(state, everything=self.everything)
             contents = Contents(
                 self.connection, index, self.identifier, version_ids=self.settings.archive.s3_version_ids

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from mirror.archive.client import ArchiveClient
 from mirror.archive.records import Instance, VersionSummary
@@ -19,6 +20,7 @@ from mirror.sync.history import usable
 from mirror.sync.mirrored import Mirrored, Tip
 from mirror.sync.observe import Observation, Observer
 from mirror.sync.settling import has_doi, unsettled
+from mirror.sync.spool import Spool
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Reading:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads one Dandiset next to what is mirrored of it. `line_of` gives back the lines the observer put aside."""
+    """Reads one Dandiset next to what is mirrored of it. `scratch` is a folder for files that nobody misses."""
 
     client: ArchiveClient
     instance: Instance
@@ -46,7 +48,7 @@ class Reader:
     observer: Observer
     mirrored: Mirrored
     objects: Objects
-    line_of: Callable[[tuple[int, int]], bytes]
+    scratch: Path
 
     def read(self, state: DandisetState, *, everything: bool) -> Reading:
         """`everything`: re-read it all, whatever the times say."""
@@ -109,16 +111,17 @@ class Reader:
             if not everything and state.versions.get(version.version) == version.modified:
                 found += [drift for drift in state.drift if drift.version == version.version and not drift.disorder]
                 continue
-            seen = self.observer.observe(version.version, {}, release=True)
-            found += drift_of(
-                self.mirrored.release(version.version),
-                seen,
-                self.objects,
-                self.line_of,
-                identifier=self.identifier,
-                instance_url=self.instance.url,
-            )
+            found += self._drift_of(version.version)
         return found
+
+    def _drift_of(self, version: str) -> list[Drift]:
+        # With lines of its own: a Dandiset may have many versions, and they are not needed any longer than this.
+        with Spool(self.scratch) as spool:
+            seen = Observer(self.client, self.identifier, self.layout, spool.keep).observe(version, {}, release=True)
+            tip = self.mirrored.release(version)
+            return drift_of(
+                tip, seen, self.objects, spool.read, identifier=self.identifier, instance_url=self.instance.url
+            )
 
     def _check_paths(self, seen: Observation) -> None:
         """Refuse a version that no tree can hold."""

@@ -181,9 +181,8 @@ def test_what_is_remembered_can_be_read_back_from_the_record(
 
 
 def slim(**changes: Any) -> SlimAsset:
-    return SlimAsset(
-        **({"asset_id": ASSET_ID, "path": "a", "size": 9, "created": "", "modified": MODIFIED, "blob": BLOB} | changes)
-    )
+    fields: dict[str, Any] = {"asset_id": ASSET_ID, "path": "a", "size": 9, "created": "", "modified": MODIFIED}
+    return SlimAsset(**(fields | {"blob": BLOB} | changes))
 
 
 def test_an_unpublished_asset_is_the_same_while_its_id_and_time_are() -> None:

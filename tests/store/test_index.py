@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.dataset.assets import ANNEXED, PENDING, TEXT, ZARR, Held
@@ -28,6 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @given(st.lists(drafts, min_size=1, max_size=4))
+@settings(max_examples=40)
 def test_a_draft_comes_back_as_it_was_put_in(
     tmp_path_factory: pytest.TempPathFactory, steps: list[dict[str, Held]]
 ) -> None:
@@ -95,13 +97,13 @@ def test_two_may_write_at_a_time(path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_nothing_behind(path: Path) -> None:
-    def ids() -> object:
+    def ids() -> Iterator[tuple[str, str]]:
         yield "a", "1"
         raise RuntimeError("the bucket went away")
 
     with Index(path) as index:
         with pytest.raises(RuntimeError):
-            index.remember_version_ids(ids())  # type: ignore[arg-type]
+            index.remember_version_ids(ids())
         assert index.version_ids(["a"]) == {}
         index.remember_version_ids([("b", "2")])
         assert index.version_ids(["b"]) == {"b": "2"}

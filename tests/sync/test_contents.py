@@ -10,6 +10,7 @@ import pytest
 
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
+from mirror.errors import SomeFailed
 from mirror.store.store import Store
 
 if TYPE_CHECKING:
@@ -222,8 +223,6 @@ class TestTextsThatCannotBeHad:
     def test_the_others_are_mirrored(
         self, archive: DemoArchive, dandiset: str, mirror_once: MirrorOnce, store: Path
     ) -> None:
-        from mirror.errors import SomeFailed
-
         archive.add_asset(dandiset, "README.md", b"text")
         archive.s3_faults.add(Status(404), path="blobs/", times=None)
         other = archive.create_dandiset("Place cells")

@@ -13,10 +13,12 @@ import pytest
 
 from mirror.dataset.commits import trailers
 from mirror.demo import DemoArchive
+from mirror.errors import Locked, StoreError
 from mirror.store.store import Store
+from mirror.sync.engine import sync
 
 if TYPE_CHECKING:
-    from tests.sync.conftest import Git, MirrorOnce, RefsOf, RepositoryOf
+    from tests.sync.conftest import Git, MirrorOnce, RefsOf, RepositoryOf, SettingsOf
 
 MOUSE = {"wasAttributedTo": [{"species": {"name": "Mus musculus", "identifier": "mouse"}}]}
 RAT = {"wasAttributedTo": [{"species": {"name": "Rattus norvegicus", "identifier": "rat"}}]}
@@ -307,3 +309,26 @@ def test_a_lost_state_file_costs_a_second_look_and_no_more(
     assert [outcome.result for outcome in report.outcomes] == ["unchanged"]
     assert (refs_of(dandiset), snapshot(store / "public")) == before
     assert mirror_once().still == 1
+
+
+def test_a_store_that_is_in_use_is_left_alone(
+    dandiset: str, store: Path, mirror_once: MirrorOnce, refs_of: RefsOf
+) -> None:
+    mirror_once()
+    before = refs_of(dandiset)
+    with Store.open(store).lock("dandi-mirror sync 000027"), pytest.raises(Locked, match="dandi-mirror sync 000027"):
+        mirror_once(everything=True)
+    assert refs_of(dandiset) == before
+
+
+def test_a_store_of_another_archive_is_left_alone(
+    dandiset: str, store: Path, settings_of: SettingsOf, mirror_once: MirrorOnce, refs_of: RefsOf
+) -> None:
+    mirror_once()
+    before = refs_of(dandiset)
+    with (
+        DemoArchive(seed=2, instance_url="https://other.example.org/") as other,
+        pytest.raises(StoreError, match=r"mirrors https://demo-dandi\.example\.org, not https://other\.example\.org"),
+    ):
+        sync(settings_of(other, store))
+    assert refs_of(dandiset) == before

@@ -120,6 +120,20 @@ def test_a_key_at_two_paths_has_the_metadata_of_both(
     assert branch.fields["species"] == ["Rattus norvegicus"]
 
 
+def test_so_it_has_where_the_archive_holds_the_same_bytes_twice(
+    archive: DemoArchive, dandiset: str, git: Git, mirror_once: MirrorOnce, repository_of: RepositoryOf
+) -> None:
+    archive._blobs.clear()  # so that these bytes get a blob of their own
+    archive.add_asset(dandiset, "b.nwb", b"bytes of a", RAT)
+    mirror_once()
+    branch = Branch(git, repository_of(dandiset), "a.nwb")
+    assert {s3_url(archive, blob_key(archive, dandiset, path)) for path in ("a.nwb", "b.nwb")} <= branch.urls
+    archive.replace_asset(dandiset, "b.nwb", metadata=RAT | {"approach": [{"name": "optical"}]})
+    mirror_once()
+    assert branch.fields["approach"] == ["optical"]
+    assert branch.fields["species"] == ["Mus musculus", "Rattus norvegicus"]
+
+
 def test_metadata_that_changes_replaces_what_was_said(
     archive: DemoArchive, dandiset: str, git: Git, mirror_once: MirrorOnce, repository_of: RepositoryOf
 ) -> None:

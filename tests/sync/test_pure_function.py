@@ -130,7 +130,7 @@ def _species(name: str) -> dict[str, object]:
 
 
 @given(rounds)
-@settings(max_examples=30)
+@settings(max_examples=25)
 def test_a_mirror_that_followed_and_one_made_now_hold_the_same(
     settings_of: SettingsOf, history: list[list[Edit]]
 ) -> None:
@@ -147,6 +147,23 @@ def test_a_mirror_that_followed_and_one_made_now_hold_the_same(
             sync(made_now).check()
             assert _said_of_trees(followed.store) == _said_of_trees(made_now.store)
             assert _said_of_keys(followed.store) == _said_of_keys(made_now.store)
+
+
+@pytest.mark.parametrize("left", range(8))
+def test_a_folder_that_shrinks_all_at_once_is_as_if_it_had_never_been_large(
+    settings_of: SettingsOf, tmp_path: Path, left: int
+) -> None:
+    """From several files of records to fewer, to one, and to none."""
+    with DemoArchive(start=START, seed=1) as archive:
+        archive.create_dandiset("A Dandiset", identifier=IDENTIFIER)
+        archive.add_assets(IDENTIFIER, [(path, path.encode()) for path in (*FOLDER, "top.nwb")])
+        followed, made_now = settings_of(archive, tmp_path / "followed"), settings_of(archive, tmp_path / "made now")
+        sync(followed).check()
+        for path in FOLDER[left:]:
+            archive.remove_asset(IDENTIFIER, path)
+        for mirror in (followed, made_now):
+            sync(mirror).check()
+        assert _said_of_trees(followed.store) == _said_of_trees(made_now.store)
 
 
 def _said_of_trees(store: Path) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -140,22 +140,23 @@ class TestLayout:
         refs_of: RefsOf,
         tmp_path: Path,
         setting: str,
-        value: object,
+        value: Any,
         trailer: str,
     ) -> None:
+        changed: dict[str, Any] = {setting: value}
         mirror_once()
         before = refs_of(dandiset)
-        mirror_once(**{setting: value}).check()
+        mirror_once(**changed).check()
         after = refs_of(dandiset)
         moved = {name for name in after if after[name] != before[name]}
         assert moved - {"refs/heads/git-annex", "git-annex^{tree}"} == {"refs/heads/draft"}
         repository = repository_of(dandiset)
         assert git(repository, "rev-parse", "draft^@") == before["refs/heads/draft"]
         assert trailers(git(repository, "log", "-1", "--format=%B", "draft"))["Layout"] == trailer
-        assert mirror_once(**{setting: value}).still == 1
+        assert mirror_once(**changed).still == 1
 
         fresh = tmp_path / "fresh"
-        mirror_once(store=fresh, **{setting: value})
+        mirror_once(store=fresh, **changed)
         assert git(repository, "rev-parse", "draft^{tree}") == git(
             repository_of(dandiset, store=fresh), "rev-parse", "draft^{tree}"
         )

@@ -6,18 +6,19 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mirror.demo import DemoArchive
 from mirror.store.state import DandisetState
 from mirror.store.store import Store
+from mirror.sync.engine import sync
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Git, MirrorOnce, RefsOf, RepositoryOf, SettingsOf
 
-SETTLE = {"archive__settle_seconds": 120}
+SETTLE: dict[str, Any] = {"archive__settle_seconds": 120}
 
 
 @pytest.fixture
@@ -118,8 +119,6 @@ def archive_without_dois() -> Iterator[DemoArchive]:
 def test_where_no_dois_are_minted_none_is_waited_for(
     archive_without_dois: DemoArchive, store: Path, git: Git, settings_of: SettingsOf, repository_of: RepositoryOf
 ) -> None:
-    from mirror.sync.engine import sync
-
     archive = archive_without_dois
     identifier = archive.create_dandiset("Ripples")
     archive.add_asset(identifier, "a.nwb", b"a")
