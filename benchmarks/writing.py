@@ -22,7 +22,7 @@ from mirror.dataset.layout import Layout
 from mirror.git.repository import Repository
 from mirror.store.index import Index
 from mirror.sync.history import Subject
-from mirror.sync.mirrored import Mirrored
+from mirror.sync.mirrored import Mirrored, index_key
 from mirror.sync.observe import Observer
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter
@@ -92,8 +92,8 @@ def main(load: Path, folder: Path, *, later: bool) -> dict[str, float]:
             repository.publish(writer, written.updates)
         with clock.part("index"):
             before = mirrored.draft
-            known = (before.oid.hex(), before.assets) if before is not None else None
-            index.remember_draft(IDENTIFIER, written.draft.oid.hex(), draft.assets, known)
+            known = (index_key(before.oid, layout), before.assets) if before is not None else None
+            index.remember_draft(IDENTIFIER, index_key(written.draft.oid, layout), draft.assets, known)
     return clock.parts
 
 

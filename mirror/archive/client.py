@@ -256,6 +256,8 @@ def _decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
         return decoder.decode(reply.body)
     except msgspec.ValidationError as error:
         raise Malformed(f"an answer of unexpected shape: {error}") from None
+    except RecursionError:
+        raise Malformed("an answer that is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         if reply.body.lstrip()[:1] == b"<":
             raise Malformed("an HTML or XML page where JSON was expected") from None

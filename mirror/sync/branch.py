@@ -73,8 +73,10 @@ class BranchWriter:
                     self._say_further(files, name, facts[key], timestamp)
                 else:
                     self._say_first(files, name, facts[key])
-            yield folder, Entry(MODE_TREE, self._writer.add(TREE, encode_tree(files)))
-        yield b"remote.log", self._file(remotes if self.is_new else self._remotes(remotes))
+            if files != held:
+                yield folder, Entry(MODE_TREE, self._writer.add(TREE, encode_tree(files)))
+        if (remotes_now := self._remotes(remotes)) is not None:
+            yield b"remote.log", self._file(remotes_now)
 
     def _say_first(self, files: dict[bytes, Entry], key: bytes, facts: KeyFacts) -> None:
         """A key's log files where there are none."""
@@ -95,25 +97,27 @@ class BranchWriter:
     def _say_further(self, files: dict[bytes, Entry], key: bytes, facts: KeyFacts, timestamp: int) -> None:
         """A key's log files where there are some: what is new is added, nothing is deleted."""
         urls, gone = [url.encode() for url in facts.urls], [url.encode() for url in facts.gone]
-        web = _with(self._body(files, key + b".log.web"), urls, gone, timestamp)
+        known = self._body(files, key + b".log.web")
+        web = _with(known, urls, gone, timestamp)
+        self._put(files, key + b".log.web", known, web)
         held = bool(logs.present(web))
         on_web = [logs.WEB_UUID.encode()]
-        location = self._body(files, key + b".log")
-        location = _with(location, on_web if held else [], [] if held else on_web, timestamp)
-        files[key + b".log"] = self._file(location)
-        files[key + b".log.web"] = self._file(web)
+        known = self._body(files, key + b".log")
+        self._put(files, key + b".log", known, _with(known, on_web if held else [], [] if held else on_web, timestamp))
         if facts.fields is not None:
             known = self._body(files, key + b".log.met")
-            if said := metadata.change(known, dict(facts.fields), timestamp):
-                files[key + b".log.met"] = self._file(said)
+            self._put(files, key + b".log.met", known, metadata.change(known, dict(facts.fields), timestamp))
 
-    def _remotes(self, remotes: bytes) -> bytes:
-        """`remote.log` with our line in it, and whatever git-annex wrote there besides."""
-        assert self._root is not None
-        known = self._body(self._objects.tree(self._root), b"remote.log")
+    def _put(self, files: dict[bytes, Entry], name: bytes, known: bytes, now: bytes) -> None:
+        if now != known:
+            files[name] = self._file(now)
+
+    def _remotes(self, remotes: bytes) -> bytes | None:
+        """`remote.log` with our line in it, and whatever git-annex wrote there besides; None: it has that line."""
+        known = self._body(self._objects.tree(self._root), b"remote.log") if self._root is not None else b""
         uuid = remotes.partition(b" ")[0]
         if any(line.startswith(uuid) for line in known.splitlines()):
-            return known
+            return None
         return remote_log([*known.splitlines(), remotes])
 
     def _held(self, folder: bytes) -> Mapping[bytes, Entry]:

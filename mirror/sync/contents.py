@@ -80,7 +80,7 @@ class Contents:
 
         A blob whose version id cannot be had keeps its plain address, and is complained of.
         """
-        locations = {entry.s3_url: (entry.path, self.location(entry)) for entry in entries if entry.s3_url}
+        locations = {entry.s3_url: (entry.path, self.location(entry)) for entry in entries if entry.s3_url is not None}
         if not self._version_ids:
             return {url: url for url in locations}
         ids = self._index.version_ids(_name(location) for _, location in locations.values())

@@ -30,7 +30,7 @@ from mirror.sync.connection import Connection
 from mirror.sync.contents import Contents
 from mirror.sync.history import Subject
 from mirror.sync.leaving import withdraw
-from mirror.sync.mirrored import Mirrored
+from mirror.sync.mirrored import Mirrored, index_key
 from mirror.sync.observe import Observer, pending, zarrs
 from mirror.sync.reading import Reader, Reading
 from mirror.sync.spool import Spool
@@ -146,12 +146,12 @@ class DandisetSync:
             self.store.save_state(msgspec.structs.replace(state, leaving={**state.leaving, **written.leaving}))
 
     def _remember(self, index: Index, mirrored: Mirrored, reading: Reading, written: Written) -> None:
-        before = mirrored.draft
+        layout, before = layout_of(self.settings), mirrored.draft
         index.remember_draft(
             self.identifier,
-            written.draft.oid.hex(),
+            index_key(written.draft.oid, layout),
             reading.draft.assets,
-            (before.oid.hex(), before.assets) if before is not None else None,
+            (index_key(before.oid, layout), before.assets) if before is not None else None,
         )
 
     def _new_state(

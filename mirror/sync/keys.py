@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -36,14 +36,19 @@ class KeyGatherer:
         self.unrecorded: dict[str, tuple[AssetEntry, list[str]]] = {}
         """S3 addresses that the branch lacks: an asset that has it, and the keys it is for"""
 
-    def gather(self, seen: Observation, *, release: bool, others: Iterable[tuple[str, Fields]] = ()) -> None:
-        """Take in a version's new and changed assets. `others` are unchanged ones that share their keys."""
+    def gather(self, seen: Observation, objects: Objects, tree: Oid, *, release: bool) -> None:
+        """Take in a version's new and changed assets, and the metadata of unchanged ones that share their keys.
+
+        `tree` is the tree that was written for the version.
+        """
         self._turn += 1
         for entry in seen.entries:
             if entry.held.kind == ANNEXED:
                 self._take(annex_key(entry), entry, release=release)
-        for key, fields in others:
-            self._take_fields(self.facts.setdefault(key, KeyFacts()), fields)
+        if self._metadata and len(seen.entries) < len(seen.assets):
+            twins = {url.partition("?")[0].rpartition("/")[2] for urls in self._known.values() for url in urls}
+            for key, fields in unchanged_sharers(objects, tree, seen, twins):
+                self._take_fields(self.facts.setdefault(key, KeyFacts()), fields)
 
     def _take(self, key: str, entry: AssetEntry, *, release: bool) -> None:
         facts = self.facts.get(key)
@@ -102,15 +107,13 @@ class StoredRecord(msgspec.Struct, frozen=True):
 read_record = msgspec.json.Decoder(StoredRecord).decode
 
 
-def unchanged_sharers(objects: Objects, tree: Oid, seen: Observation) -> Iterator[tuple[str, Fields]]:
+def unchanged_sharers(objects: Objects, tree: Oid, seen: Observation, twins: set[str]) -> Iterator[tuple[str, Fields]]:
     """Keys and metadata of unchanged annexed assets that share a blob with one that changed, came or went.
 
-    `tree` is the tree that was written for the version.
+    `twins` are further blobs, known to hold the same bytes as some that changed.
     """
     changed = {entry.path for entry in seen.entries}
-    if len(changed) == len(seen.assets):
-        return
-    blobs = {entry.held.blob for entry in seen.entries if entry.held.kind == ANNEXED}
+    blobs: set[str | None] = {entry.held.blob for entry in seen.entries if entry.held.kind == ANNEXED} | twins
     blobs |= {seen.before[path].blob for path in (*changed, *seen.removed) if path in seen.before}
     sharers = [
         path

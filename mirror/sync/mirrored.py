@@ -20,6 +20,11 @@ ANNEX = "refs/heads/git-annex"
 TAGS = "refs/tags/"
 
 
+def index_key(oid: Oid, layout: Layout) -> str:
+    """What the index keeps a draft's assets under: read in another layout, the same tree gives others."""
+    return f"{oid.hex()} {layout.trailer}"
+
+
 @dataclass(frozen=True)
 class Tip:
     """A commit of `draft` or `releases`, and the assets of its tree as far as they help to tell what changed."""
@@ -89,7 +94,7 @@ class Mirrored:
         return Tip(oid, commit, lambda: self._assets_in(commit.tree))
 
     def _draft_assets(self, oid: Oid) -> Mapping[str, Held]:
-        indexed = self._index.draft(self._identifier, oid.hex())
+        indexed = self._index.draft(self._identifier, index_key(oid, self._layout))
         return indexed if indexed is not None else self._assets_in(self._objects.commit(oid).tree)
 
     def _assets_in(self, tree: Oid) -> Mapping[str, Held]:

@@ -23,7 +23,7 @@ from mirror.dataset.records import (
     lines_by_path,
     records_path,
 )
-from mirror.git.objects import MODE_FILE, MODE_LINK, Entry, Oid
+from mirror.git.objects import BLOB, MODE_FILE, MODE_LINK, Entry, Oid, hash_object
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
 from mirror.git.trees import edit_tree
@@ -56,11 +56,16 @@ class TreeWriter:
         changes: list[Change] = list(self._asset_changes(step, texts))
         changes += self._record_changes(step)
         changes.append((PENDING_FILE, self._pending_file(step)))
-        changes += [(path, self._file(body)) for path, body in files.items()]
+        changes += [(path, self._file(body)) for path, body in files.items() if not self._stands(step, path, body)]
         changes.sort(key=lambda change: change[0])
         tree = edit_tree(self._objects, self._writer, step.base, changes)
         assert tree is not None, "a version's tree always holds its documents"
         return tree
+
+    def _stands(self, step: Step, path: bytes, body: bytes) -> bool:
+        """Whether a file stands in the earlier tree as it is."""
+        held = self._objects.lookup(step.base, path) if step.base is not None else None
+        return held == Entry(MODE_FILE, hash_object(BLOB, body))
 
     def _file(self, body: bytes) -> Entry:
         return Entry(MODE_FILE, self._writer.add_blob(body))

@@ -13,7 +13,7 @@ from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
 from mirror.sync.branch import BranchWriter
 from mirror.sync.history import HistoryWriter, Subject, annex_commit
-from mirror.sync.keys import Facts, KeyGatherer, unchanged_sharers
+from mirror.sync.keys import Facts, KeyGatherer
 from mirror.sync.leaving import let_go
 from mirror.sync.mirrored import ANNEX, Mirrored, Tip
 from mirror.sync.observe import Observation
@@ -99,7 +99,6 @@ class DandisetWriter:
     def _gathered(self, written: list[tuple[Observation, Tip]], branch: BranchWriter) -> Facts:
         keys = KeyGatherer(branch, metadata=self._annex_metadata, versions_again=self._versions_again)
         for seen, tip in written:
-            others = unchanged_sharers(self._objects, tip.tree, seen)
-            keys.gather(seen, release=seen.info.version != "draft", others=others)
+            keys.gather(seen, self._objects, tip.tree, release=seen.info.version != "draft")
         keys.record(self._contents.recorded_urls(entry for entry, _ in keys.unrecorded.values()))
         return keys.facts

@@ -145,3 +145,22 @@ def test_releases_do_not_depend_on_when_the_mirror_began_nor_how_often_it_polled
     ]
     assert published[0] == published[1] == published[2]
     assert len(published[0]) == 7
+
+
+def test_what_is_only_added_is_said_alike_in_the_annex_branch_whenever_it_was_seen(
+    archive: DemoArchive, tmp_path: Path, mirror_once: MirrorOnce, refs_of: RefsOf
+) -> None:
+    followed, made_now = tmp_path / "followed", tmp_path / "made now"
+    identifier = archive.create_dandiset("Ripples")
+    for step in range(3):
+        archive.clock.advance(days=1)
+        archive.add_asset(identifier, f"sub-{step}/a.nwb", b"%d" % step, MOUSE)
+        mirror_once(store=followed)
+        # the same bytes once more: a second asset, whose address comes when it is published
+        archive.add_asset(identifier, f"sub-{step}/copy.nwb", b"%d" % step, MOUSE)
+        mirror_once(store=followed)
+        archive.publish(identifier)
+        mirror_once(store=followed)
+    mirror_once(store=made_now)
+    tree = "git-annex^{tree}"
+    assert refs_of(identifier, store=followed)[tree] == refs_of(identifier, store=made_now)[tree]
