@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+FIELD_NAMES = ("approach", "format", "session", "sex", "species", "subject", "technique")
+
 Fields = tuple[tuple[str, tuple[str, ...]], ...]
 """Field names with their values, both sorted."""
 
@@ -22,15 +24,15 @@ def annex_fields(metadata: dict[str, Any]) -> Fields:
         if activity.get("schemaKey") == "Session"
     ]
     found = (
-        ("approach", _names(get("approach"))),
-        ("format", [get("encodingFormat")]),
-        ("session", sessions),
-        ("sex", _names([subject.get("sex") for subject in subjects])),
-        ("species", _names([subject.get("species") for subject in subjects])),
-        ("subject", [subject.get("identifier") for subject in subjects]),
-        ("technique", _names(get("measurementTechnique"))),
+        _names(get("approach")),
+        [get("encodingFormat")],
+        sessions,
+        _names([subject.get("sex") for subject in subjects]),
+        _names([subject.get("species") for subject in subjects]),
+        [subject.get("identifier") for subject in subjects],
+        _names(get("measurementTechnique")),
     )
-    return tuple([(field, values) for field, raw in found if (values := _texts(raw))])
+    return tuple([(field, values) for field, raw in zip(FIELD_NAMES, found, strict=True) if (values := _texts(raw))])
 
 
 def merged(one: Fields, other: Fields) -> Fields:

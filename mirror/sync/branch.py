@@ -13,7 +13,7 @@ from operator import itemgetter
 
 from mirror.annex import hashdirs, logs, metadata
 from mirror.annex.remotes import remote_log
-from mirror.dataset.fields import Fields
+from mirror.dataset.fields import FIELD_NAMES, Fields
 from mirror.dataset.layout import LOG_TIMESTAMP
 from mirror.git.objects import MODE_FILE, MODE_TREE, TREE, Entry, Oid, encode_tree
 from mirror.git.pack import PackWriter
@@ -106,7 +106,9 @@ class BranchWriter:
         self._put(files, key + b".log", known, _with(known, on_web if held else [], [] if held else on_web, timestamp))
         if facts.fields is not None:
             known = self._body(files, key + b".log.met")
-            self._put(files, key + b".log.met", known, metadata.change(known, dict(facts.fields), timestamp))
+            # A field that an asset has no more is named without values: not named, it would keep them.
+            wanted: dict[str, tuple[str, ...]] = {**dict.fromkeys(FIELD_NAMES, ()), **dict(facts.fields)}
+            self._put(files, key + b".log.met", known, metadata.change(known, wanted, timestamp))
 
     def _put(self, files: dict[bytes, Entry], name: bytes, known: bytes, now: bytes) -> None:
         if now != known:
