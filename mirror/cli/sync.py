@@ -15,8 +15,9 @@ from mirror.cli.progress import Progress, progress
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
-    from mirror.sync.engine import Outcome, Report
+    from mirror.sync.engine import Report
     from mirror.sync.poll import Poll
+    from mirror.sync.turn import Outcome
 
 _STATUS = {
     "changed": Status.OK,

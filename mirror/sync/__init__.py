@@ -3,7 +3,7 @@
 `poll` tells which Dandisets moved. `reading` reads one of them (`observe` one version of it, `drift` holds what was
 published against its tag), `contents` gets texts and S3 version ids, `writing` writes (`history` the commits, `trees`
 their trees, `branch` the git-annex branch from the `keys`' facts). `dandiset` does all of that for one Dandiset,
-`engine` for many.
+`turn` remembers how it went, `workers` does several at a time, `engine` a whole store.
 
 Imports `archive`, `store`, `git`, `dataset`; only `cli` imports it.
 """

@@ -21,7 +21,8 @@ from mirror.demo import DemoArchive
 from mirror.demo.faults import Fault, Redirect, Truncated, WrongBody
 from mirror.demo.web import Answer, Request, Response, Server
 from mirror.store.store import Store
-from mirror.sync.engine import Outcome, Report
+from mirror.sync.engine import Report
+from mirror.sync.turn import Outcome
 
 MirrorOnce = Callable[..., Report]
 Document = dict[str, Any]

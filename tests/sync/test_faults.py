@@ -30,8 +30,9 @@ from mirror.store.state import Failure
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import DandisetSync
-from mirror.sync.engine import Outcome, Report, sync
+from mirror.sync.engine import Report, sync
 from mirror.sync.observe import ATTEMPTS, Observer
+from mirror.sync.turn import Outcome
 
 Mirror = Callable[..., Report]
 RefsOf = Callable[..., dict[str, str]]
