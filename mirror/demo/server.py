@@ -23,12 +23,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         port=options.port, s3_port=options.s3_port, start=options.start, seed=options.seed, control=options.control
     )
     PRESETS[options.preset](archive)
+    # Before anybody is told that it runs: who then sends a signal shall be heard.
+    stop = _told_by_signals() if not options.until_eof else None
     with archive:
         print(json.dumps(_addresses(archive)), flush=True)
-        if options.until_eof:
+        if stop is None:
             sys.stdin.buffer.read()
         else:
-            _wait_for_signal()
+            stop.wait()
 
 
 def _addresses(archive: DemoArchive) -> dict[str, str]:
@@ -41,11 +43,11 @@ def _addresses(archive: DemoArchive) -> dict[str, str]:
     }
 
 
-def _wait_for_signal() -> None:
+def _told_by_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""Files and folders of the store: written whole or not at all, with modes of our choosing whatever the umask."""
+"""Small files and links of the store: there whole or not at all, with modes of our choosing whatever the umask."""
 
 from __future__ import annotations
 
@@ -7,18 +7,9 @@ import os
 import tempfile
 from pathlib import Path
 
+from mirror.git.files import sync_folder
+
 FILE_MODE = 0o644
-FOLDER_MODE = 0o755
-
-
-def make_folder(path: Path, mode: int = FOLDER_MODE) -> None:
-    """Make a folder, and those above it, with that mode; one that is there already is left as it is."""
-    if path.is_dir():
-        return
-    make_folder(path.parent)
-    with contextlib.suppress(FileExistsError):
-        path.mkdir()
-        path.chmod(mode)
 
 
 def write_file(path: Path, body: bytes, mode: int = FILE_MODE) -> None:
@@ -54,12 +45,3 @@ def remove_temporaries(folder: Path, name: str) -> None:
     """Delete what the functions above leave beside the things of this name when their process dies."""
     for path in folder.glob(f".{name}.*"):
         path.unlink(missing_ok=True)
-
-
-def sync_folder(path: Path) -> None:
-    """Make what was renamed in a folder survive a power cut."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -20,8 +20,9 @@ from uuid import uuid4
 from mirror.archive.records import Instance
 from mirror.dataset.identity import dandiset_dataset_id, store_annex_uuid
 from mirror.errors import NoStore, StoreError
+from mirror.git.files import make_folders
 from mirror.git.repository import Repository
-from mirror.store.files import make_folder, point, remove_temporaries, write_file
+from mirror.store.files import point, remove_temporaries, write_file
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
 from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
@@ -86,7 +87,7 @@ class Store:
         """The repository of a Dandiset, made when it is not there. It gets its alias with `publish_alias`."""
         dataset_id = self.dataset_id(identifier)
         folder = self._dataset_folder(dataset_id)
-        make_folder(folder.parent)
+        make_folders(folder.parent)
         config = {"annex.uuid": store_annex_uuid(dataset_id, self.facts.id), "annex.version": "10"}
         repository = Repository.create(folder, head=DEFAULT_BRANCH, config=config)
         version = folder / "ria-layout-version"
@@ -141,6 +142,6 @@ def _create(root: Path, instance: Instance) -> None:
         raise StoreError(f"{root} is neither empty nor a store", hint="choose another folder with --store")
     # `state` first: by it an unfinished store is known as one.
     for folder in ("state/dandisets", "state/tmp", "public/alias", "public/error_logs"):
-        make_folder(root / folder)
+        make_folders(root / folder)
     write_file(root / "public" / "ria-layout-version", b"1\n")
     write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))
