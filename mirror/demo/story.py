@@ -165,27 +165,33 @@ class _Story:
             raise MirrorError(f"`{line}` ended with {result.returncode}")
 
     def _farewell(self) -> None:
-        store = self._folder / STORE
         self._title("That was the whole story")
-        print(
-            "\n"
-            + textwrap.dedent(
-                f"""\
-                The store:   {store}
-                The clone:   {self._folder / CLONE}
-                Settings:    {self._folder / SETTINGS}
+        lines = [
+            "",
+            f"The store:   {self._folder / STORE}",
+            f"The clone:   {self._folder / CLONE}",
+            f"Settings:    {self._folder / SETTINGS}",
+            "",
+            "The demo archive has stopped. Look around, and remove the folder when you have seen enough.",
+            "",
+            "To mirror a real Dandiset into ./dandi-mirror, and clone it:",
+            "",
+            *(f"    {line}" for line in _at_hand()),
+            "    dandi-mirror sync 000027",
+            "    datalad clone dandi-mirror/public/alias/000027",
+            "",
+            "`dandi-mirror sync --help` tells how to mirror more, and where to.",
+        ]
+        print("\n".join(lines), flush=True)
 
-                The demo archive has stopped. Look around, and remove the folder when you have seen enough.
 
-                To mirror a real Dandiset into ./dandi-mirror, and clone it:
-
-                    dandi-mirror sync 000027
-                    datalad clone dandi-mirror/public/alias/000027
-
-                `dandi-mirror sync --help` tells how to mirror more, and where to."""
-            ),
-            flush=True,
-        )
+def _at_hand() -> list[str]:
+    """What to type first where the programs are in an environment that the user's shell does not look into."""
+    programs = Path(sys.prefix) / "bin"
+    of_a_checkout = (Path(sys.prefix).parent / "scripts" / "dandi-mirror").is_file()
+    if not of_a_checkout:
+        return []
+    return [f'export PATH={shlex.quote(str(programs))}:"$PATH"   # dandi-mirror, datalad and git-annex are there']
 
 
 def _bold(text: str) -> str:
