@@ -83,6 +83,10 @@ class _Printer:
         if found.moved:
             self._progress = self._stack.enter_context(progress("Dandisets", len(found.moved), "Dandiset"))
 
+    def working(self, how_far: str) -> None:
+        if self._progress is not None:
+            self._progress.describe(printable(how_far))
+
     def done(self, outcome: Outcome) -> None:
         self._output.record(_record(outcome), text=_text(outcome))
         for warning in outcome.warnings if not self._output.as_json else ():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -67,6 +67,8 @@ class DandisetSync:
     connection: Connection
     identifier: str
     everything: bool = False
+    tell: Callable[[str], None] | None = None
+    """is told how far it is"""
 
     def run(self, state: DandisetState) -> Synced:
         with ExitStack() as stack:
@@ -101,7 +103,7 @@ class DandisetSync:
                 self.identifier,
                 layout,
                 self.settings.archive.settle_seconds,
-                Observer(client, self.identifier, layout, spool.keep),
+                Observer(client, self.identifier, layout, spool.keep, tell=self.tell),
                 mirrored,
                 objects,
                 self.store.temporary,

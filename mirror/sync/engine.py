@@ -51,6 +51,9 @@ class Watcher(Protocol):
 
     def polled(self, found: Poll) -> None: ...
 
+    def working(self, how_far: str) -> None:
+        """Something to show while a Dandiset is being worked on; not from several processes."""
+
     def done(self, outcome: Outcome) -> None: ...
 
 
@@ -75,7 +78,7 @@ def sync(
             report.still = len(found.still)
             if watcher is not None:
                 watcher.polled(found)
-            for outcome in _outcomes(settings, store, connection, found, named, states, everything=everything):
+            for outcome in _outcomes(settings, store, connection, found, named, states, watcher, everything=everything):
                 report.outcomes.append(outcome)
                 if watcher is not None:
                     watcher.done(outcome)
@@ -90,6 +93,7 @@ def _outcomes(
     found: Poll,
     named: Collection[str],
     states: Mapping[str, DandisetState],
+    watcher: Watcher | None,
     *,
     everything: bool,
 ) -> Iterator[Outcome]:
@@ -104,7 +108,8 @@ def _outcomes(
         yield from in_processes(settings, found.moved, jobs, everything=everything)
     else:
         for identifier in found.moved:
-            yield sync_one(settings, store, connection, identifier, everything=everything)
+            tell = watcher.working if watcher is not None else None
+            yield sync_one(settings, store, connection, identifier, everything=everything, tell=tell)
 
 
 def _missing(store: Store, identifier: str) -> Outcome:

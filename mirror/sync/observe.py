@@ -79,7 +79,10 @@ class _Unstable(Exception):
 
 
 class Observer:
-    """Observes the versions of one Dandiset. Records of new and changed assets are given to `keep`."""
+    """Observes the versions of one Dandiset. Records of new and changed assets are given to `keep`.
+
+    `tell` is told how far it is.
+    """
 
     def __init__(
         self,
@@ -88,12 +91,14 @@ class Observer:
         layout: Layout,
         keep: Callable[[bytes], int],
         *,
+        tell: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client = client
         self._identifier = identifier
         self._layout = layout
         self._keep = keep
+        self._tell = tell
         self._sleep = sleep
 
     def look(self, version: str) -> Answer[VersionInfo]:
@@ -158,6 +163,7 @@ class Observer:
             for asset in gathering.count(page.items):
                 assert isinstance(asset, Asset)
                 self._describe(asset, gathering, release=release)
+            self._report(version, gathering, announced)
         return announced
 
     def _list_slim(self, version: str, gathering: _Gathering, *, release: bool) -> int | None:
@@ -172,7 +178,13 @@ class Observer:
                     changed.append(asset)
             for full in self._with_metadata(version, page.number, changed):
                 self._describe(full, gathering, release=release)
+            self._report(version, gathering, announced)
         return announced
+
+    def _report(self, version: str, gathering: _Gathering, announced: int | None) -> None:
+        if self._tell is not None:
+            of = f" of {announced:,}" if announced is not None else ""
+            self._tell(f"{self._identifier} {version}: {gathering.listed:,}{of} assets listed")
 
     def _with_metadata(self, version: str, number: int, changed: list[SlimAsset]) -> Iterator[Asset]:
         """The full records of the changed assets of a page: one by one when few, by the page when many."""

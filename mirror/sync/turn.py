@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -33,13 +34,21 @@ class Outcome:
     """what a person should know although it went well"""
 
 
-def sync_one(settings: Settings, store: Store, connection: Connection, identifier: str, *, everything: bool) -> Outcome:
+def sync_one(
+    settings: Settings,
+    store: Store,
+    connection: Connection,
+    identifier: str,
+    *,
+    everything: bool,
+    tell: Callable[[str], None] | None = None,
+) -> Outcome:
     """Bring one Dandiset up to date and remember how it went. Idempotent."""
     state = store.state(identifier)
     path = str(store.alias(identifier))
     started = now()
     try:
-        synced = DandisetSync(settings, store, connection, identifier, everything=everything).run(state)
+        synced = DandisetSync(settings, store, connection, identifier, everything, tell).run(state)
     except Exception as error:
         if isinstance(error, MirrorError):
             message = str(error)
