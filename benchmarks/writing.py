@@ -23,7 +23,7 @@ from mirror.git.repository import Repository
 from mirror.store.index import Index
 from mirror.sync.history import Subject
 from mirror.sync.mirrored import Mirrored, index_key
-from mirror.sync.observe import Observer
+from mirror.sync.observe import NOTHING, Base, Earlier, Observer
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter
 
@@ -78,10 +78,13 @@ def main(load: Path, folder: Path, *, later: bool) -> dict[str, float]:
         with clock.part("read"):
             releases = []
             if not later:
-                releases.append(observer.observe(VERSIONS[0], {}, release=True))
-                releases.append(observer.observe(VERSIONS[1], releases[0].assets, release=True))
-            base = releases[-1].assets if releases else mirrored.draft.assets if mirrored.draft else {}
-            draft = observer.observe("draft", base, release=False)
+                releases.append(observer.observe(VERSIONS[0], NOTHING, release=True))
+                releases.append(observer.observe(VERSIONS[1], Earlier(releases[0].assets, Base.RELEASE), release=True))
+            if releases:
+                earlier = Earlier(releases[-1].assets, Base.RELEASE)
+            else:
+                earlier = Earlier(mirrored.draft.assets, Base.DRAFT) if mirrored.draft else NOTHING
+            draft = observer.observe("draft", earlier, release=False)
         clock.parts["requests_cpu"] = client.seconds
         subject = Subject(IDENTIFIER, dandiset_dataset_id(INSTANCE, IDENTIFIER), INSTANCE, layout)
         remote = dandiapi_remote(api_remote_uuid(INSTANCE), "api.dandiarchive.org")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
 import msgspec
@@ -25,15 +25,27 @@ from mirror.archive.http import (
     Http,
     Malformed,
     Reply,
+    checked_url,
     http_date,
 )
 from mirror.archive.instances import instance_at
-from mirror.archive.records import Asset, DandisetSummary, Instance, SlimAsset, VersionInfo, VersionSummary
-from mirror.errors import ArchiveError, BadAnswer, NotAllowed, NotFound, UsageError
+from mirror.archive.records import (
+    Asset,
+    DandisetSummary,
+    Instance,
+    SlimAsset,
+    Unreadable,
+    VersionInfo,
+    VersionSummary,
+)
+from mirror.errors import ArchiveError, BadAnswer, ConfigError, NotAllowed, NotFound, UsageError
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 PAGE_SIZE = 1000
 """The most the archive gives; asked for more, it silently gives this."""
+MOST_PAGES = 100_000
+"""Of any listing, whatever number of items it claims. The largest need about a thousand."""
 IDENTIFIER = re.compile(r"[0-9]{6,}", re.ASCII)
 
 
@@ -63,6 +75,7 @@ class _InstanceConfig(msgspec.Struct):
 
 class _Info(msgspec.Struct):
     instance_config: _InstanceConfig
+    services: Any = None
 
 
 class _List(msgspec.Struct, Generic[T]):
@@ -75,9 +88,35 @@ class _Refusal(msgspec.Struct):
     detail: str
 
 
+class _Named(msgspec.Struct):
+    identifier: str
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An entry of the list of Dandisets. `name` tells it from others: its identifier, or all that was sent."""
+
+    value: DandisetSummary | Unreadable
+    name: str | bytes
+
+
+class _Decoder(Protocol[T_co]):
+    def decode(self, body: bytes, /) -> T_co: ...
+
+
+class _DandisetsDecoder:
+    """Decodes a page of the list of Dandisets, each entry by itself: a bad one must not hide the others."""
+
+    def decode(self, body: bytes, /) -> _List[_Entry]:
+        page = _RAW_LIST.decode(body)
+        return _List([_entry(bytes(raw)) for raw in page.results], page.count, page.next)
+
+
 _INFO = msgspec.json.Decoder(_Info)
 _DANDISET = msgspec.json.Decoder(DandisetSummary)
-_DANDISETS = msgspec.json.Decoder(_List[DandisetSummary])
+_DANDISETS = _DandisetsDecoder()
+_RAW_LIST = msgspec.json.Decoder(_List[msgspec.Raw])
+_NAMED = msgspec.json.Decoder(_Named)
 _VERSIONS = msgspec.json.Decoder(_List[VersionSummary])
 _VERSION_INFO = msgspec.json.Decoder(VersionInfo)
 _SLIM_ASSETS = msgspec.json.Decoder(_List[SlimAsset])
@@ -119,18 +158,21 @@ class ArchiveClient:
 
     def instance(self) -> Instance:
         """Which archive this is."""
-        config = self._ask("/info/", _INFO, "the archive's description").value.instance_config
-        return Instance(config.instance_name, config.instance_url.rstrip("/"), config.doi_prefix)
+        info = self._ask("/info/", _INFO, "the archive's description").value
+        config = info.instance_config
+        url = config.instance_url.rstrip("/")
+        return Instance(config.instance_name, url, config.doi_prefix, _service_url(info.services, "api"))
 
-    def dandisets(self, *, embargoed: bool = False) -> Iterator[DandisetSummary]:
-        """Every Dandiset that anyone may see; with `embargoed`, those that the token's owner may see as well."""
+    def dandisets(self, *, embargoed: bool = False) -> Iterator[DandisetSummary | Unreadable]:
+        """Every Dandiset that anyone may see; with `embargoed`, those that the token's owner may see as well.
+
+        An entry that makes no sense is `Unreadable` and does not end the listing.
+        """
         # By identifier: the order does not change while we read, and new Dandisets come last.
         query = {"ordering": "id"} | ({"embargoed": "true"} if embargoed else {})
         for page in self._pages("/dandisets/", query, _DANDISETS, "the list of Dandisets"):
-            for dandiset in page.items:
-                if not IDENTIFIER.fullmatch(dandiset.identifier):
-                    raise BadAnswer(f"the list of Dandisets: {dandiset.identifier!r} is no Dandiset identifier")
-                yield dandiset
+            for entry in page.items:
+                yield entry.value
 
     def dandiset(self, identifier: str) -> DandisetSummary:
         """One Dandiset, as the list shows it."""
@@ -139,12 +181,23 @@ class ArchiveClient:
     def versions(self, identifier: str) -> list[VersionSummary]:
         """All versions of a Dandiset, the draft among them."""
         path, subject = f"{_dandiset_path(identifier)}/versions/", f"the versions of Dandiset {identifier}"
-        return [version for page in self._pages(path, {}, _VERSIONS, subject) for version in page.items]
+        versions = [version for page in self._pages(path, {}, _VERSIONS, subject) for version in page.items]
+        seen: set[str] = set()
+        for version in versions:
+            if version.version in seen:
+                # Which of the two holds cannot be told.
+                raise BadAnswer(f"{subject}: {_excerpt(version.version)} is listed twice")
+            seen.add(version.version)
+        return versions
 
     def version_info(self, identifier: str, version: str) -> Answer[VersionInfo]:
         """A version's record with its metadata document, and when the archive said so."""
         path = f"{_version_path(identifier, version)}/info/"
-        return self._ask(path, _VERSION_INFO, f"Dandiset {identifier}, version {version}")
+        subject = f"Dandiset {identifier}, version {version}"
+        answer = self._ask(path, _VERSION_INFO, subject)
+        if answer.value.version != version:
+            raise BadAnswer(f"{subject}: the archive answered with {_excerpt(answer.value.version)}")
+        return answer
 
     def slim_assets(self, identifier: str, version: str) -> Iterator[Page[SlimAsset]]:
         """The assets of a version without their metadata, sorted by path, the next page always on its way."""
@@ -182,7 +235,7 @@ class ArchiveClient:
         url = f"{self.api_url}/assets/{_segment(asset_id)}/download/"
         return self.http.send("GET", url, read, kind="api", subject=subject, follow=False)
 
-    def _ask(self, path: str, decoder: msgspec.json.Decoder[T], subject: str) -> Answer[T]:
+    def _ask(self, path: str, decoder: _Decoder[T], subject: str) -> Answer[T]:
         def read(reply: Reply) -> Answer[T]:
             self._check(reply, subject)
             date = http_date(reply.headers.get("Date", ""))
@@ -193,7 +246,7 @@ class ArchiveClient:
         return self.http.send("GET", self.api_url + path, read, kind="api", subject=subject)
 
     def _page(
-        self, path: str, query: dict[str, str], decoder: msgspec.json.Decoder[_List[T]], subject: str, number: int
+        self, path: str, query: dict[str, str], decoder: _Decoder[_List[T]], subject: str, number: int
     ) -> Page[T]:
         query = {**query, "page_size": str(self._page_size)} | ({"page": str(number)} if number > 1 else {})
         answer = self._ask(f"{path}?{urlencode(query)}", decoder, f"{subject}, page {number}").value
@@ -201,15 +254,16 @@ class ArchiveClient:
             raise BadAnswer(f"{subject}: page {number} is empty and says that more follow")
         return Page(number, answer.count, answer.results, answer.next is None)
 
-    def _pages(
-        self, path: str, query: dict[str, str], decoder: msgspec.json.Decoder[_List[T]], subject: str
-    ) -> Iterator[Page[T]]:
+    def _pages(self, path: str, query: dict[str, str], decoder: _Decoder[_List[T]], subject: str) -> Iterator[Page[T]]:
         """All pages of a listing, by our own numbers: a `next` link is taken as a yes or no, never as a place to go.
 
         While one page is in use, the next is fetched and decoded; never more than one.
         """
         page = self._page(path, query, decoder, subject, 1)
+        most = _most_pages(page)
         while not page.is_last:
+            if page.number >= most:
+                raise BadAnswer(f"{subject}: the pages do not come to an end; {page.number} read")
             ahead = _in_background(self._page, path, query, decoder, subject, page.number + 1)
             yield page
             try:
@@ -251,7 +305,7 @@ class ArchiveClient:
         )
 
 
-def _decoded(reply: Reply, decoder: msgspec.json.Decoder[T]) -> T:
+def _decoded(reply: Reply, decoder: _Decoder[T]) -> T:
     try:
         return decoder.decode(reply.body)
     except msgspec.ValidationError as error:
@@ -274,6 +328,45 @@ def _detail(reply: Reply) -> str:
     return " ".join(text.split())[:200]
 
 
+def _entry(raw: bytes) -> _Entry:
+    """An entry of the list of Dandisets, whatever it turns out to be."""
+    identifier: str | None = None
+    try:
+        identifier = _NAMED.decode(raw).identifier
+        if not IDENTIFIER.fullmatch(identifier):
+            return _Entry(Unreadable(None, f"{_excerpt(identifier)} is no Dandiset identifier"), raw)
+        return _Entry(_DANDISET.decode(raw), identifier)
+    except RecursionError:
+        reason = "nested too deeply"
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = str(error)
+    return _Entry(Unreadable(identifier, reason), identifier or raw)
+
+
+def _most_pages(first: Page[Any]) -> int:
+    """How many pages a listing may have by what its first says, with room for it to grow while it is read."""
+    if first.count is None or not first.items:
+        return MOST_PAGES
+    return min(2 * -(-first.count // len(first.items)) + 10, MOST_PAGES)
+
+
+def _service_url(services: Any, name: str) -> str | None:
+    """Where the archive says that a service of its own is. Nothing but a plain web address is taken for one."""
+    service = services.get(name) if isinstance(services, dict) else None
+    url = service.get("url") if isinstance(service, dict) else None
+    if not isinstance(url, str) or not re.fullmatch("[!-~]+", url):
+        return None
+    try:
+        return checked_url(url)
+    except ConfigError:
+        return None
+
+
+def _excerpt(text: str) -> str:
+    """What the archive wrote, as a message may show it."""
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")
+
+
 def _names(page: Page[Any]) -> list[object]:
     """What tells two pages of one listing apart."""
     return [_name(item) for item in page.items]
@@ -282,7 +375,7 @@ def _names(page: Page[Any]) -> list[object]:
 def _name(item: object) -> object:
     if isinstance(item, SlimAsset):
         return item.asset_id
-    return item.identifier if isinstance(item, DandisetSummary) else item
+    return item.name if isinstance(item, _Entry) else item
 
 
 def _segment(text: str) -> str:

@@ -41,7 +41,8 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 32.0
 LONGEST_RETRY_AFTER = 120.0
 MOST_REDIRECTS = 3
 MOST_ERROR_BYTES = 64 * 1024
-MOST_ANSWER_BYTES = 512 * 1024 * 1024
+MOST_ANSWER_BYTES = 128 * 1024 * 1024
+"""Of an answer whose size nobody told us beforehand: a page of a thousand assets with their metadata is a few MiB."""
 CHUNK = 256 * 1024
 
 RETRIED = frozenset({408, 425, 429})

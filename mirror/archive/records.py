@@ -18,6 +18,8 @@ class Instance(msgspec.Struct, frozen=True):
     """the instance's web address without trailing slash; dataset ids derive from it"""
     doi_prefix: str | None = None
     """None where the instance mints no DOIs"""
+    api_url: str | None = None
+    """where the instance says its API is, without trailing slash; None where it gives no plain http(s) URL"""
 
 
 class VersionSummary(msgspec.Struct, frozen=True):
@@ -41,6 +43,14 @@ class DandisetSummary(msgspec.Struct, frozen=True):
     embargo_status: str
     draft_version: VersionSummary | None = None
     most_recent_published_version: VersionSummary | None = None
+
+
+class Unreadable(msgspec.Struct, frozen=True):
+    """An entry of a list that is not what it should be: the entries beside it still count."""
+
+    identifier: str | None
+    """which Dandiset it is about, where that much can be read"""
+    reason: str
 
 
 class VersionInfo(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
+from mirror.cli.output import printable
 from mirror.cli.progress import bars_aside
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -19,9 +20,9 @@ class _StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            line = self.format(record)
+            text = harmless(self.format(record))
             with bars_aside():
-                print(line, file=sys.stderr, flush=True)
+                print(text, file=sys.stderr, flush=True)
         except Exception:
             self.handleError(record)
 
@@ -41,6 +42,11 @@ def set_level(level: str) -> None:
         logging.captureWarnings(True)
     _handler.setFormatter(_DEBUGGING if level == "debug" else _PLAIN)
     logging.getLogger("mirror").setLevel(level.upper())
+
+
+def harmless(text: str) -> str:
+    """Text of several lines, which somebody else may have worded, made harmless for a terminal."""
+    return "\n".join(map(printable, text.split("\n")))
 
 
 def debugging() -> bool:

@@ -124,6 +124,10 @@ def _report(exc: BaseException) -> int:
     if isinstance(exc, MirrorError):
         _complain(exc.message, exc.hint)
         return exc.exit_code
+    # A pipe that breaks is no trouble of the machine, but of ours.
+    if isinstance(exc, OSError) and exc.strerror and not isinstance(exc, BrokenPipeError):
+        _complain(f"{exc.strerror}: {exc.filename}" if exc.filename else exc.strerror, None)
+        return 1
     _complain(
         f"{type(exc).__name__}: {exc}",
         "this is a bug" + ("" if logs.debugging() else "; run with -l debug for the traceback"),
@@ -132,9 +136,9 @@ def _report(exc: BaseException) -> int:
 
 
 def _complain(message: str, hint: str | None) -> None:
-    click.echo(f"{PROGRAM}: error: {message}", err=True)
+    click.echo(f"{PROGRAM}: error: {logs.harmless(message)}", err=True)
     if hint:
-        click.echo(f"  {hint}", err=True)
+        click.echo(f"  {logs.harmless(hint)}", err=True)
 
 
 def _reader_is_gone() -> bool:

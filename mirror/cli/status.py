@@ -41,7 +41,8 @@ def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
             hint=f"`dandi-mirror sync {' '.join(missing)}` mirrors what the archive has",
         )
     output = Output(as_json=as_json)
-    output.text(f"{store.root}: mirror of {store.facts.instance} ({store.facts.instance_url})")
+    facts = store.facts
+    output.text(f"{store.root}: mirror of {printable(facts.instance)} ({printable(facts.instance_url)})")
     if rows:
         output.text()
         output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<19} {'assets':>9} {'size':>10}  last sync (UTC)")
@@ -115,7 +116,7 @@ def _line(row: Row) -> str:
         return f"{state.identifier:<9} not mirrored yet"
     synced = (state.synced or "never").replace("T", " ").removesuffix("+00:00")
     return (
-        f"{state.identifier:<9} {len(holding.releases):>8} {holding.modified[:19].replace('T', ' '):<19}"
+        f"{state.identifier:<9} {len(holding.releases):>8} {printable(holding.modified[:19].replace('T', ' ')):<19}"
         f" {holding.assets:>9,} {human_size(holding.bytes):>10}  {synced}"
     )
 

@@ -33,20 +33,23 @@ class Held(msgspec.Struct, frozen=True, gc=False):
     """What is remembered of an asset from one sync to the next: enough to tell whether it changed."""
 
     asset_id: str
-    stamp: str | None
-    """its `modified` while it is unpublished; None once published, for then its id never means anything else"""
+    modified: str | None
+    """None where it is not known: records of published assets do not have it, for the server may move it"""
     kind: str
     blob: str | None
+    published: bool = False
 
-    def still_is(self, asset: SlimAsset) -> bool:
-        """Whether the archive's slim record says that nothing changed since.
+    def still_is(self, asset: SlimAsset, *, release: bool) -> bool:
+        """Whether the archive's slim record says that nothing changed since, so that the line stands as it is.
 
-        An asset the archive has not hashed yet is never the same: its digest appears without any time moving.
+        An asset the archive has not hashed yet is never the same: its digest appears without any time moving. An
+        unpublished asset's line is another in a release than in a draft.
         """
         return (
             self.asset_id == asset.asset_id
+            and self.modified == asset.modified
             and self.kind != PENDING
-            and (self.stamp is None or self.stamp == asset.modified)
+            and (self.published or not release)
         )
 
 
@@ -80,8 +83,7 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
     """Check an asset's record; give its line (with newline) to `keep`, which says where it put it."""
     document = _metadata(asset)
     metadata = document.value
-    published = "datePublished" in metadata
-    stamp = None if published else ("" if release else asset.modified)
+    published = metadata.get("datePublished") is not None
     sha256 = _sha256(asset, metadata)
     kind = _kind(asset, sha256, layout)
     if kind == PENDING and release:
@@ -90,7 +92,13 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
     line = _line(asset, document, with_modified=not (release or published))
     return AssetEntry(
         path=asset.path,
-        held=Held(asset.asset_id, stamp, kind, asset.blob or asset.zarr),
+        held=Held(
+            asset.asset_id,
+            _modified(asset, kind, published, release=release),
+            kind,
+            asset.blob or asset.zarr,
+            published,
+        ),
         size=asset.size,
         sha256=sha256,
         s3_url=s3_url,
@@ -99,6 +107,17 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
         line_at=keep(line),
         line_length=len(line),
     )
+
+
+def _modified(asset: Asset, kind: str, published: bool, *, release: bool) -> str | None:
+    """The time to remember; None: whoever compares with this reads the asset again.
+
+    So it is where a draft cannot take the line over. And a release's Zarr is to look the same whether it was just
+    observed or is read back from its tree.
+    """
+    if release and (not published or kind == ZARR):
+        return None
+    return asset.modified
 
 
 T = TypeVar("T", bound=tuple[Any, ...])
@@ -168,6 +187,9 @@ def _content_urls(asset: Asset, metadata: dict[str, Any], kind: str) -> tuple[tu
     s3 = [url for url in urls if url not in api]
     if kind in (ANNEXED, TEXT) and len(s3) != 1:
         raise RecordRefused(f"asset {asset.path!r} has {len(s3)} S3 addresses among its contentUrl, not one")
+    if any(mark in url for url in (*s3, *api) for mark in "?#"):
+        # It may be signed, and nobody is to know the signature; nor can a version id be put behind it.
+        raise RecordRefused(f"asset {asset.path!r} has a contentUrl with a query or a fragment")
     before, _, after = api[0].partition(asset.asset_id) if api else ("", "", "")
     return (_shared((before, after)) if api else None), (s3[0] if s3 else None)
 
@@ -208,11 +230,12 @@ _held_line = msgspec.json.Decoder(_HeldLine).decode
 def held_from_line(line: bytes, layout: Layout) -> tuple[str, Held]:
     """What `describe` remembered of an asset, read back from its line: the way back when the index is lost."""
     record = _held_line(line)
-    stamp = None if record.metadata.datePublished is not None else record.modified or ""
     if record.zarr is not None:
         kind = ZARR
     elif not record.metadata.digest or record.metadata.digest.get("dandi:sha2-256") is None:
         kind = PENDING
     else:
         kind = TEXT if layout.is_text(record.path, record.size) else ANNEXED
-    return record.path, Held(record.asset_id, stamp, kind, record.blob or record.zarr)
+    return record.path, Held(
+        record.asset_id, record.modified, kind, record.blob or record.zarr, record.metadata.datePublished is not None
+    )

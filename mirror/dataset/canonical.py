@@ -91,7 +91,7 @@ def _parse(raw: bytes) -> object:
         return _parse_slowly(raw)
     try:
         return _decode(raw)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, msgspec.MsgspecError, RecursionError) as error:
         raise _refusal(error) from None
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from mirror.dataset.assets import ZARR, Held
@@ -54,21 +53,7 @@ def changes_between(before: Mapping[str, Held], after: Mapping[str, Held]) -> Ch
 def _differs(before: Held, after: Held) -> bool:
     if before.asset_id != after.asset_id or before.kind != after.kind:
         return True
-    return after.kind == ZARR and before.stamp != after.stamp
-
-
-def epoch(time: str) -> int:
-    """Seconds since 1970 of one of the archive's times; the fraction is dropped."""
-    try:
-        moment = datetime.fromisoformat(time)
-    except ValueError:
-        raise RecordRefused(f"{time!r} is not a time") from None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = int(moment.timestamp() // 1)
-    if seconds < 0:
-        raise RecordRefused(f"{time!r} lies before 1970")
-    return seconds
+    return after.kind == ZARR and None not in (before.modified, after.modified) and before.modified != after.modified
 
 
 @dataclass(frozen=True)
@@ -88,12 +73,17 @@ class CommitFacts:
     def message(self) -> str:
         trailers = [("Dandiset", self.identifier), ("Version", self.version)]
         if self.doi:
-            trailers.append(("DOI", self.doi))
+            trailers.append(("DOI", _trailing(self.doi)))
         if self.modified:
-            trailers.append(("Archive-Modified", self.modified))
+            trailers.append(("Archive-Modified", _trailing(self.modified)))
         trailers += [("Assets", str(self.assets)), ("Bytes", str(self.size)), ("Layout", self.layout)]
         lines = "".join(f"{key}: {value}\n" for key, value in trailers)
         return f"{self.version}: {self.changes}\n\n{lines}"
+
+
+def _trailing(value: str) -> str:
+    """A value as it may stand in a trailer: on one line."""
+    return " ".join(value.replace("\0", "").split())
 
 
 def trailers(message: str) -> dict[str, str]:

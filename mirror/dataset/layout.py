@@ -31,6 +31,8 @@ TEXT_NAMES = frozenset(
     (
         *("readme", "changes", "changelog", "license", "licence", "copying", "authors", "citation", "citation.cff"),
         *("contributing", "notice", "makefile", "dockerfile", ".bidsignore", ".gitignore", ".gitkeep", ".dockerignore"),
+        # Git reads it from the tree, and `git fsck` wants a text there.
+        ".mailmap",
     )
 )
 

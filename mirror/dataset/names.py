@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from unicodedata import normalize
 from urllib.parse import unquote_to_bytes
 
 from mirror.errors import PathRefused
@@ -71,7 +72,7 @@ def record_folder(tree_dir: bytes) -> bytes:
 def warnings_for(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
     """What may trouble users of these paths somewhere, though a tree holds them: a path and the reason.
 
-    Of folders whose names differ only in case, one path in each further folder is named, not all.
+    Of folders whose names differ only so, one path in each further folder is named, not all.
     """
     spellings: dict[str, str] = {}
     folders: set[str] = {""}
@@ -83,13 +84,25 @@ def warnings_for(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         node = path
         while True:
             parent, _, name = node.rpartition("/")
-            other = spellings.setdefault(f"{parent}/{name.casefold()}", node)
+            other = spellings.setdefault(f"{parent}/{_as_one(name)}", node)
             if other != node:
-                yield path, f"{node!r} differs only in case from {other!r}"
+                yield path, f"{node!r} differs only in {_difference(node, other)} from {other!r}"
             if parent in folders:
                 break
             folders.add(parent)
             node = parent
+
+
+def _as_one(name: str) -> str:
+    """What names are taken for by file systems that heed neither case nor Unicode normalisation, as those of macOS."""
+    return name.casefold() if name.isascii() else normalize("NFD", normalize("NFD", name).casefold())
+
+
+def _difference(one: str, other: str) -> str:
+    if one.casefold() == other.casefold():
+        return "case"
+    unicode = "Unicode normalisation"
+    return unicode if normalize("NFD", one) == normalize("NFD", other) else f"case and {unicode}"
 
 
 def check_conflicts(paths: Collection[str]) -> None:

@@ -42,6 +42,15 @@ def clear_away(repository: Path, grace: float = GRACE_SECONDS) -> list[str]:
     return [path.relative_to(repository).as_posix() for path in dead]
 
 
+def leftovers(repository: Path) -> Iterator[Path]:
+    """What `clear_away` would delete, some of it perhaps only because a live git has it at this moment."""
+    yield from _existing(repository, _OURS)
+    yield from _own_packs(repository)
+    yield from _old_temporaries(repository)
+    yield from _locks(repository)
+    yield from _half_packs(repository)
+
+
 def _outlasting(candidates: Callable[[Path], Iterator[Path]], repository: Path, grace: float) -> list[Path]:
     """Those that are there, and are still the same files when the youngest has had its time."""
     seen = dict(_identified(candidates(repository)))
@@ -64,7 +73,8 @@ def _identified(paths: Iterator[Path]) -> Iterator[tuple[Path, tuple[int, float]
 
 
 def _existing(repository: Path, names: tuple[str, ...]) -> list[Path]:
-    return [repository / name for name in names if (repository / name).exists()]
+    # Of a thousand repositories at every sync: no `Path` is made for what is not there.
+    return [repository / name for name in names if os.path.exists(f"{repository}/{name}")]  # noqa: PTH110
 
 
 def _locks(repository: Path) -> Iterator[Path]:
@@ -77,23 +87,29 @@ def _locks(repository: Path) -> Iterator[Path]:
 
 def _half_packs(repository: Path) -> Iterator[Path]:
     """Packs without index, which git does not see, and whatever else belongs to no pack."""
-    files = [path for path in pack_folder(repository).iterdir() if path.name.startswith("pack-")]
-    names = {path.name for path in files}
-    for path in files:
-        if not {f"{path.stem}.pack", f"{path.stem}.idx"} <= names and f"{path.stem}.keep" not in names:
-            yield path
+    names = {name for name in _in_pack_folder(repository) if name.startswith("pack-")}
+    for name in names:
+        stem = name.rpartition(".")[0] or name
+        if not (f"{stem}.pack" in names and f"{stem}.idx" in names) and f"{stem}.keep" not in names:
+            yield pack_folder(repository) / name
 
 
 def _own_packs(repository: Path) -> list[Path]:
-    return [path for path in pack_folder(repository).iterdir() if path.name.startswith(TEMPORARY_PREFIX)]
+    folder = pack_folder(repository)
+    return [folder / name for name in _in_pack_folder(repository) if name.startswith(TEMPORARY_PREFIX)]
 
 
 def _old_temporaries(repository: Path) -> Iterator[Path]:
     limit = time.time() - TEMPORARY_SECONDS
-    for path in pack_folder(repository).iterdir():
-        if path.name.startswith(_GIT_TEMPORARY) and not path.name.startswith(TEMPORARY_PREFIX):
+    for name in _in_pack_folder(repository):
+        if name.startswith(_GIT_TEMPORARY) and not name.startswith(TEMPORARY_PREFIX):
+            path = pack_folder(repository) / name
             try:
                 if path.stat().st_mtime < limit:
                     yield path
             except FileNotFoundError:
                 continue
+
+
+def _in_pack_folder(repository: Path) -> list[str]:
+    return os.listdir(pack_folder(repository))  # noqa: PTH208 - names, as above

@@ -16,8 +16,8 @@ from mirror.git.bare import create_bare
 from mirror.git.objects import TAG, Oid, Tag
 from mirror.git.pack import PackWriter
 from mirror.git.reader import ObjectReader, Objects
-from mirror.git.refs import Ref, check_name
-from mirror.git.repair import GRACE_SECONDS, clear_away
+from mirror.git.refs import Ref, check_name, render_info_packs, render_info_refs
+from mirror.git.repair import GRACE_SECONDS, clear_away, leftovers
 
 KEEP_SECONDS = 86_400.0
 """How long a replaced pack stays for clients in the middle of a clone."""
@@ -137,6 +137,26 @@ class Repository:
             if ref_files.write_info_refs(self.path, self._read_refs()):
                 done.append("info/refs: brought up to date")
             return done
+
+    def looks_unfinished(self) -> bool:
+        """Whether `repair` has something to do. Waits for nothing, not even the lock, so it may be asked of all.
+
+        What is announced is compared rather than dated: clocks are set back, and copies of a store have new times.
+        """
+        try:
+            return any(True for _ in leftovers(self.path)) or not self._is_announced()
+        except (StoreError, OSError):
+            return True  # repairing tells what is wrong
+
+    def _is_announced(self) -> bool:
+        announced = (self.path / "objects/info/packs").read_bytes(), (self.path / "info/refs").read_bytes()
+        # The objects are opened only for a ref whose file does not tell what it is: one that git-annex left loose.
+        refs = ref_files.read_refs(self.path, self._peel_one)
+        return announced == (render_info_packs(self.packs()), render_info_refs(refs))
+
+    def _peel_one(self, oid: Oid) -> Ref:
+        with self.objects() as objects:
+            return _peel(objects, oid)
 
     def packs(self) -> list[str]:
         """The names of the packs, without those a repack has replaced."""

@@ -14,12 +14,13 @@ from types import TracebackType
 
 from mirror.dataset.assets import Held
 
-_SCHEMA_NUMBER = 1
+_SCHEMA_NUMBER = 2
 _SCHEMA = """
     CREATE TABLE IF NOT EXISTS object_version(location TEXT PRIMARY KEY, version_id TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS draft(dandiset TEXT PRIMARY KEY, oid TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS asset(
-        dandiset TEXT, path TEXT, asset_id TEXT NOT NULL, stamp TEXT, kind TEXT NOT NULL, blob TEXT,
+        dandiset TEXT, path TEXT, asset_id TEXT NOT NULL, modified TEXT, kind TEXT NOT NULL, blob TEXT,
+        published INTEGER NOT NULL,
         PRIMARY KEY(dandiset, path)
     ) WITHOUT ROWID;
 """
@@ -63,11 +64,13 @@ class Index:
         row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
         if row is None or row[0] != oid:
             return None
-        rows = self._db.execute("SELECT path, asset_id, stamp, kind, blob FROM asset WHERE dandiset = ?", (dandiset,))
+        rows = self._db.execute(
+            "SELECT path, asset_id, modified, kind, blob, published FROM asset WHERE dandiset = ?", (dandiset,)
+        )
         kinds: dict[str, str] = {}
         return {
-            path: Held(asset_id, stamp, kinds.setdefault(kind, kind), blob)
-            for path, asset_id, stamp, kind, blob in rows
+            path: Held(asset_id, modified, kinds.setdefault(kind, kind), blob, bool(published))
+            for path, asset_id, modified, kind, blob, published in rows
         }
 
     def remember_draft(
@@ -89,9 +92,9 @@ class Index:
             else:
                 self._db.execute("DELETE FROM asset WHERE dandiset = ?", (dandiset,))
             self._db.executemany(
-                "INSERT OR REPLACE INTO asset VALUES (?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO asset VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (
-                    (dandiset, path, held.asset_id, held.stamp, held.kind, held.blob)
+                    (dandiset, path, held.asset_id, held.modified, held.kind, held.blob, held.published)
                     for path, held in assets.items()
                     if known.get(path) != held
                 ),

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from mirror.errors import Locked
+from mirror.git.files import PUBLIC_FILE
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -27,7 +28,7 @@ class Holder(msgspec.Struct, frozen=True):
 @contextmanager
 def exclusive(path: Path, command: str) -> Iterator[None]:
     """Hold the lock at `path` while the block runs. The kernel lets go of it when the process dies, however it dies."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = _open(path)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -42,6 +43,17 @@ def exclusive(path: Path, command: str) -> Iterator[None]:
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def _open(path: Path) -> int:
+    """The file, made for everybody to read whatever the umask. One that is there keeps the mode it was given."""
+    options = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    try:
+        handle = os.open(path, options | os.O_EXCL, PUBLIC_FILE)
+    except FileExistsError:
+        return os.open(path, options, PUBLIC_FILE)
+    os.fchmod(handle, PUBLIC_FILE)
+    return handle
 
 
 def _describe(handle: int) -> str:

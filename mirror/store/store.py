@@ -124,6 +124,10 @@ class Store:
     def save_state(self, state: DandisetState) -> None:
         write_state(self._state_file(state.identifier), state)
 
+    def forget_state(self, identifier: str) -> None:
+        """Drop the marks of a Dandiset of which nothing is mirrored, nor ever will be."""
+        self._state_file(identifier).unlink(missing_ok=True)
+
     def index(self) -> Index:
         """The index; a context manager."""
         return Index(self._state / "index.sqlite")
@@ -143,5 +147,8 @@ def _create(root: Path, instance: Instance) -> None:
     # `state` first: by it an unfinished store is known as one.
     for folder in ("state/dandisets", "state/tmp", "public/alias", "public/error_logs"):
         make_folders(root / folder)
-    write_file(root / "public" / "ria-layout-version", b"1\n")
-    write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))
+    # Whoever comes second finds the store locked, or made.
+    with exclusive(state / "lock", "making the store"):
+        if not (state / "store.json").is_file():
+            write_file(root / "public" / "ria-layout-version", b"1\n")
+            write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))

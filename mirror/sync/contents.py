@@ -10,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from mirror.archive.bucket import S3Location, content_url_allowed, parse_location
+from mirror.archive.http import shown
 from mirror.dataset.assets import AssetEntry
 from mirror.errors import ContentRefused, MirrorError
 from mirror.store.index import Index
@@ -39,13 +40,17 @@ class Contents:
         added: dict[str, T] = {}
         by_digest: dict[str, T] = {}
         wanted = iter(entries)
-        with ThreadPoolExecutor(_THREADS) as threads:
+        threads = ThreadPoolExecutor(_THREADS)
+        try:
             while some := list(islice(wanted, _AT_ONCE)):
                 distinct = {entry.sha256: entry for entry in some if entry.sha256 not in by_digest}
                 for entry, content in zip(distinct.values(), threads.map(self._text, distinct.values()), strict=True):
                     assert entry.sha256 is not None
                     by_digest[entry.sha256] = add(content)
                 added.update((entry.path, by_digest[entry.sha256]) for entry in some if entry.sha256)
+        finally:
+            # Without waiting: whoever was interrupted does not want what is still on its way.
+            threads.shutdown(wait=False, cancel_futures=True)
         return added
 
     def _text(self, entry: AssetEntry) -> bytes:
@@ -71,7 +76,7 @@ class Contents:
         if not content_url_allowed(entry.s3_url, self._connection.hosts):
             raise ContentRefused(
                 f"Dandiset {self._identifier}: asset {entry.path!r} has a contentUrl that is not the archive's,"
-                f" {entry.s3_url!r}"
+                f" {shown(entry.s3_url)}"
             )
         return parse_location(entry.s3_url)
 

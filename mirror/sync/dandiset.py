@@ -95,6 +95,8 @@ class DandisetSync:
 
     def _sync(self, state: DandisetState, repository: Repository, index: Index, spool: Spool) -> Synced:
         layout, client, instance = layout_of(self.settings), self.connection.client, self.connection.instance
+        # As the archive spells it, not as these settings do: it goes into the repository.
+        api_host = urlsplit(instance.api_url or client.api_url).netloc
         with repository.writer() as writer, repository.objects(writer) as objects:
             mirrored = Mirrored(repository.refs(), objects, index, self.identifier, layout)
             reading = Reader(
@@ -107,6 +109,7 @@ class DandisetSync:
                 mirrored,
                 objects,
                 self.store.temporary,
+                frozenset({api_host, urlsplit(client.api_url).netloc}),
             ).read(state, everything=self.everything)
             contents = Contents(
                 self.connection, index, self.identifier, version_ids=self.settings.archive.s3_version_ids
@@ -118,14 +121,14 @@ class DandisetSync:
                 writer,
                 contents,
                 spool.read,
-                remote=dandiapi_remote(api_remote_uuid(instance.url), urlsplit(client.api_url).netloc),
+                remote=dandiapi_remote(api_remote_uuid(instance.url), api_host),
                 annex_metadata=self.settings.annex_metadata,
                 versions_again=self.everything and self.settings.archive.s3_version_ids,
             ).write(
                 reading.releases,
                 reading.draft,
-                state.leaving,
-                (lambda *facts: withdraw(self.connection.bucket, *facts)) if self.everything else None,
+                None if self.everything and state.synced is None else state.leaving,
+                (lambda *facts: withdraw(self.connection, *facts)) if self.everything else None,
             )
             if written.updates:
                 self._note_leaving(state, written)

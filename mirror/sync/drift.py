@@ -29,8 +29,12 @@ def drift_of(
     *,
     identifier: str,
     instance_url: str,
+    same_layout: bool,
 ) -> list[Drift]:
-    """Every field in which a version, observed in full, differs from its tag."""
+    """Every field in which a version, observed in full, differs from its tag.
+
+    A tag of another layout may hold a selection of the assets: then only those are compared that both have.
+    """
     version = seen.info.version
     document = release_document(seen.metadata, instance_url)
     record = json.loads(version_json(seen.info, identifier, seen.metadata))
@@ -38,7 +42,7 @@ def drift_of(
     held_record = json.loads(_file(objects, tip.tree, b".dandi/version.json"))
     found = list(_differences(version, "dandiset.yaml", held_document, document))
     found += _differences(version, "version.json", held_record, record)
-    found += _asset_differences(version, tip, seen, objects, line_of)
+    found += _asset_differences(version, tip, seen, objects, line_of, whole=same_layout)
     return found
 
 
@@ -58,10 +62,12 @@ def _asset_differences(
     seen: Observation,
     objects: Objects,
     line_of: Callable[[tuple[int, int]], bytes],
+    *,
+    whole: bool,
 ) -> Iterator[Drift]:
     held = _all_lines(objects, tip.tree)
     now = {entry.path: entry.line for entry in seen.entries}
-    for path in sorted(held.keys() | now.keys()):
+    for path in sorted(held.keys() | now.keys() if whole else held.keys() & now.keys()):
         if path not in now:
             yield Drift(version, path, "an asset", _ABSENT)
         elif path not in held:

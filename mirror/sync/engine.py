@@ -5,14 +5,16 @@ One Dandiset's trouble never stops another: whatever happens to it becomes part 
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
+from mirror.archive.records import Unreadable
 from mirror.config import Settings
 from mirror.errors import SomeFailed
 from mirror.store.state import DandisetState
@@ -20,8 +22,10 @@ from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
 from mirror.sync.poll import Poll, poll
-from mirror.sync.turn import Outcome, Result, now, sync_one
+from mirror.sync.turn import Outcome, Result, failed, now, sync_one
 from mirror.sync.workers import in_processes
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -38,10 +42,10 @@ class Report:
 
     def check(self) -> None:
         """Raise if a Dandiset failed."""
-        if failed := self.count("failed"):
-            rest = len(self.outcomes) + self.still - failed
+        if number := self.count("failed"):
+            rest = len(self.outcomes) + self.still - number
             raise SomeFailed(
-                f"{failed} Dandiset{'s' if failed > 1 else ''} failed, {rest} did not",
+                f"{number} Dandiset{'s' if number > 1 else ''} failed, {rest} did not",
                 hint="`dandi-mirror status` shows why; the next sync tries again",
             )
 
@@ -98,9 +102,11 @@ def _outcomes(
     everything: bool,
 ) -> Iterator[Outcome]:
     for identifier in found.missing:
-        outcome = _missing(store, identifier)
         if identifier in named or (state := states.get(identifier)) is None or state.vanished is None:
-            yield outcome
+            yield _missing(store, identifier, named=identifier in named)
+    for bad in found.unreadable:
+        yield _unreadable(store, bad)
+    _finish_still(store, found.still)
     for identifier in found.embargoed:
         yield Outcome(identifier, "embargoed", "embargoed: not mirrored yet")
     jobs = min(settings.jobs, len(found.moved))
@@ -112,13 +118,34 @@ def _outcomes(
             yield sync_one(settings, store, connection, identifier, everything=everything, tell=tell)
 
 
-def _missing(store: Store, identifier: str) -> Outcome:
+def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:
     """A Dandiset that the archive does not have: what is mirrored of it is kept, and marked."""
     state = store.state(identifier)
-    if state.synced is None:
+    if state.synced is None and named:
         return Outcome(identifier, "failed", f"the archive has no Dandiset {identifier}")
+    if state.synced is None:
+        store.forget_state(identifier)
+        return Outcome(identifier, "vanished", "is not in the archive any more; nothing of it was mirrored")
     if state.vanished is None:
         state = msgspec.structs.replace(state, vanished=now())
         store.save_state(state)
     message = f"is not in the archive any more since {state.vanished}; what was mirrored is kept"
     return Outcome(identifier, "vanished", message, path=str(store.alias(identifier)))
+
+
+def _unreadable(store: Store, bad: Unreadable) -> Outcome:
+    """A Dandiset of which the list says nothing that makes sense."""
+    message = f"the archive's list of Dandisets: {bad.reason}"
+    if bad.identifier is None:
+        return Outcome("(unnamed)", "failed", message)
+    store.save_state(failed(store.state(bad.identifier), "BadAnswer", message, now()))
+    return Outcome(bad.identifier, "failed", message, path=str(store.alias(bad.identifier)))
+
+
+def _finish_still(store: Store, identifiers: Iterable[str]) -> None:
+    """Mend what a dead sync left of Dandisets that are not to be touched now: nobody else will for long."""
+    for identifier in identifiers:
+        repository = store.repository(identifier)
+        if repository.path.is_dir() and repository.looks_unfinished():
+            for repaired in repository.repair():
+                logger.info("Dandiset %s: %s", identifier, repaired)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from mirror.archive.records import VersionInfo
 from mirror.dataset.assets import TEXT, AssetEntry, Held
@@ -14,18 +15,19 @@ from mirror.dataset.commits import (
     CommitFacts,
     changes_between,
     doi_tag,
-    epoch,
     tag_message,
     version_tag,
 )
 from mirror.dataset.documents import dandiset_yaml, release_document, version_json, without_times
 from mirror.dataset.layout import Layout, fixed_files
 from mirror.dataset.names import tree_path
+from mirror.dataset.times import epoch
+from mirror.errors import StoreError
 from mirror.git.objects import COMMIT, TAG, Commit, Oid, Signature, Tag
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
 from mirror.sync.mirrored import DRAFT, RELEASES, TAGS, Mirrored, Tip
-from mirror.sync.observe import Observation
+from mirror.sync.observe import Base, Observation
 from mirror.sync.trees import Step, TreeWriter
 
 VERSION_FILE = b".dandi/version.json"
@@ -79,12 +81,7 @@ class HistoryWriter:
         """One published version: a commit on `releases`, its tag, and a second tag under its DOI."""
         info, subject = seen.info, self._subject
         document = release_document(seen.metadata, subject.instance_url)
-        tree = self._tree(
-            seen,
-            usable(self._releases, subject.layout),
-            version_json(info, subject.identifier, seen.metadata),
-            document,
-        )
+        tree = self._tree(seen, version_json(info, subject.identifier, seen.metadata), document)
         before = self._releases.assets if self._releases is not None else {}
         doi = document.get("doi")
         facts = self._facts(seen, changes_between(before, seen.assets), doi=doi)
@@ -92,24 +89,32 @@ class HistoryWriter:
         tip = self._commit(tree, parents, epoch(info.created), facts, seen.assets)
         self._releases = tip
         name = version_tag(info.version)
+        if TAGS + name in self._mirrored.refs or TAGS + name in self.updates:
+            raise StoreError(f"Dandiset {subject.identifier}: tag {name} is there already, and never moves")
         tag = Tag(tip.oid, COMMIT, name, writer_at(epoch(info.created)), tag_message(document))
         self.updates |= {RELEASES: tip.oid, TAGS + name: self._writer.add(TAG, tag.encode())}
         if doi is None:
             self.remarks.append(f"version {info.version} has no DOI")
-        elif second := doi_tag(str(doi)):
+        elif (second := doi_tag(str(doi))) and self._is_free(TAGS + second):
             self.updates[TAGS + second] = tip.oid
+        elif second:
+            self.remarks.append(f"version {info.version}: its DOI {doi!r} is, or is part of, that of another version")
         else:
             self.remarks.append(f"version {info.version}: its DOI {doi!r} is no name for a tag")
         return tip
+
+    def _is_free(self, ref: str) -> bool:
+        """Whether a tag may be made: it is not there, nor one that needs it as a folder, nor is it below one."""
+        taken = self._mirrored.refs.keys() | self.updates.keys()
+        return not any(other == ref or other.startswith(ref + "/") or ref.startswith(other + "/") for other in taken)
 
     def add_draft(self, seen: Observation) -> tuple[Tip, Changes | None]:
         """The draft, if there is anything new about it: its tip, and what changed (None: nothing did)."""
         previous, subject = self._mirrored.draft, self._subject
         released = RELEASES in self.updates
-        base = usable(self._releases if released else previous, subject.layout)
         times = (seen.info.modified, seen.info.status)
         version_file = version_json(seen.info, subject.identifier, seen.metadata, draft_times=times)
-        tree = self._tree(seen, base, version_file, seen.metadata)
+        tree = self._tree(seen, version_file, seen.metadata)
         if previous is not None and not released and self._only_times_differ(tree, previous):
             return previous, None
         first = previous or self._releases
@@ -134,9 +139,14 @@ class HistoryWriter:
             return False
         return without_times(self._objects.blob(file_now.oid)) == without_times(self._objects.blob(file_then.oid))
 
-    def _tree(self, seen: Observation, base: Tip | None, version_file: bytes, document: dict[str, object]) -> Oid:
+    def _base(self, seen: Observation) -> Oid | None:
+        """The tree of the state that a version was observed next to."""
+        tip = {Base.NOTHING: None, Base.DRAFT: self._mirrored.draft, Base.RELEASE: self._releases}[seen.base]
+        return tip.tree if tip is not None else None
+
+    def _tree(self, seen: Observation, version_file: bytes, document: dict[str, object]) -> Oid:
         step = Step(
-            base=base.tree if base is not None else None,
+            base=self._base(seen),
             before=seen.before,
             after=seen.assets,
             entries=seen.entries,
@@ -170,7 +180,9 @@ class HistoryWriter:
         if step.base is None or before is None or (before.kind, before.blob) != (TEXT, entry.held.blob):
             return None
         found = self._objects.lookup(step.base, tree_path(entry.path))
-        return found.oid if found is not None else None
+        if found is None or sha256(self._objects.blob(found.oid)).hexdigest() != entry.sha256:
+            return None
+        return found.oid
 
     def _facts(
         self, seen: Observation, changes: Changes, *, doi: object = None, modified: str | None = None

@@ -5,17 +5,23 @@ What a draft loses stays in the bucket for some weeks; until then people can sti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
+from mirror.annex import logs
 from mirror.annex.keys import sha256e_key
-from mirror.archive.bucket import Bucket
+from mirror.archive.bucket import Bucket, content_url_allowed
 from mirror.dataset.assets import ANNEXED
 from mirror.errors import ArchiveError
+from mirror.git.objects import Oid
 from mirror.git.reader import Objects
 from mirror.sync.branch import BranchWriter, KeyFacts
+from mirror.sync.connection import Connection
 from mirror.sync.keys import Facts, read_record, stored_lines
 from mirror.sync.mirrored import Tip
 from mirror.sync.observe import Observation
+
+_DOWNLOAD = "/assets/"
+"""is in the address of a download at the archive's API, and in none of the bucket's"""
 
 
 def let_go(objects: Objects, branch: BranchWriter, previous: Tip | None, seen: Observation) -> dict[str, str]:
@@ -29,7 +35,7 @@ def let_go(objects: Objects, branch: BranchWriter, previous: Tip | None, seen: O
         path
         for path, held in previous.assets.items()
         if held.kind == ANNEXED
-        and held.stamp is not None
+        and not held.published
         and ((now := seen.assets.get(path)) is None or now.blob != held.blob)
     ]
     if not unpublished:
@@ -45,21 +51,42 @@ def let_go(objects: Objects, branch: BranchWriter, previous: Tip | None, seen: O
     return found
 
 
-def withdraw(bucket: Bucket, leaving: Mapping[str, str], branch: BranchWriter, facts: Facts) -> dict[str, str]:
+def _is_gone(bucket: Bucket, url: str) -> bool:
+    try:
+        return not bucket.exists(url)
+    except ArchiveError:
+        # Not known is not gone: it is asked for again next time.
+        return False
+
+
+def forgotten(objects: Objects, branch: Oid, kept: Container[str | None]) -> dict[str, str]:
+    """S3 addresses on the git-annex branch whose blob is none of the `kept`, each with its key.
+
+    What `let_go` told once, found again when the marks were lost.
+    """
+    found: dict[str, str] = {}
+    for path, entry in objects.list_tree(branch):
+        if not path.endswith(b".log.web"):
+            continue
+        key = path.rpartition(b"/")[2].removesuffix(b".log.web").decode()
+        for url in logs.present(objects.blob(entry.oid)):
+            address = url.decode()
+            if _DOWNLOAD not in address and address.partition("?")[0].rpartition("/")[2] not in kept:
+                found[address] = key
+    return found
+
+
+def withdraw(connection: Connection, leaving: Mapping[str, str], branch: BranchWriter, facts: Facts) -> dict[str, str]:
     """Ask for each address that is being let go of; withdraw those that are gone. What is left of `leaving`."""
     remaining = dict(leaving)
     for url, key in leaving.items():
-        try:
-            if bucket.exists(url):
-                continue
-        except ArchiveError:
-            # Not known is not gone: it is asked for again next time.
+        if not content_url_allowed(url, connection.hosts) or not _is_gone(connection.bucket, url):
             continue
         del remaining[url]
         known = facts.setdefault(key, KeyFacts())
         known.gone = (*known.gone, url)
         others = branch.urls(key) - set(known.gone)
         # Without the bytes, the download address of the asset that had them leads nowhere, too.
-        if not known.urls and all("/assets/" in other for other in others):
+        if not known.urls and all(_DOWNLOAD in other for other in others):
             known.gone = (*known.gone, *sorted(others))
     return remaining

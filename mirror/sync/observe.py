@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from mirror.archive.client import Answer, ArchiveClient
@@ -18,6 +19,7 @@ from mirror.dataset.assets import PENDING, ZARR, AssetEntry, Held, describe
 from mirror.dataset.canonical import read_document
 from mirror.dataset.layout import Layout
 from mirror.errors import Moving, NotFound, RecordRefused
+from mirror.store.state import DandisetState
 
 PAGE_RATHER_THAN_SINGLES = 30
 """From this many changed assets on a page, asking for the whole page costs the archive less than asking one by one
@@ -25,6 +27,27 @@ PAGE_RATHER_THAN_SINGLES = 30
 
 ATTEMPTS = 4
 _THREADS = 4
+
+
+class Base(Enum):
+    """Which of our states a version is observed next to."""
+
+    NOTHING = 0
+    DRAFT = 1
+    """the mirrored draft"""
+    RELEASE = 2
+    """the release before it, mirrored already or observed just before"""
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """A state of ours: its assets, and where its tree is."""
+
+    assets: Mapping[str, Held]
+    base: Base
+
+
+NOTHING = Earlier({}, Base.NOTHING)
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,8 @@ class Observation:
     removed: list[str]
     """the paths that the earlier state had and the version has not"""
     before: Mapping[str, Held]
-    """that earlier state"""
+    """the assets of that earlier state"""
+    base: Base
     size: int
 
 
@@ -52,6 +76,7 @@ class _Gathering:
 
     base: Mapping[str, Held]
     layout: Layout
+    release: bool
     assets: dict[str, Held] = field(default_factory=dict)
     entries: list[AssetEntry] = field(default_factory=list)
     size: int = 0
@@ -59,7 +84,7 @@ class _Gathering:
 
     def unchanged(self, asset: SlimAsset) -> bool:
         held = self.base.get(asset.path)
-        return held is not None and held.still_is(asset)
+        return held is not None and held.still_is(asset, release=self.release)
 
     def keep(self, asset: SlimAsset, held: Held) -> None:
         if asset.path in self.assets:
@@ -105,9 +130,7 @@ class Observer:
         """A version's record alone, and the archive's clock."""
         return self._client.version_info(self._identifier, version)
 
-    def observe(
-        self, version: str, base: Mapping[str, Held], *, release: bool, everything: bool = False
-    ) -> Observation:
+    def observe(self, version: str, earlier: Earlier, *, release: bool, everything: bool = False) -> Observation:
         """Read a version, next to an earlier state. `everything`: describe every asset anew, whatever its times say."""
         why = ""
         for attempt in range(ATTEMPTS):
@@ -115,7 +138,7 @@ class Observer:
                 self._sleep(2.0 ** (attempt - 1))
             before = self.look(version)
             try:
-                gathering = self._list(version, base, release=release, everything=everything)
+                gathering = self._list(version, earlier.assets, release=release, everything=everything)
             except _Unstable as reason:
                 why = str(reason)
                 continue
@@ -129,13 +152,45 @@ class Observer:
                 answered=after.date,
                 assets=gathering.assets,
                 entries=gathering.entries,
-                removed=[path for path in base if path not in gathering.assets],
-                before=base,
+                removed=[path for path in earlier.assets if path not in gathering.assets],
+                before=earlier.assets,
+                base=earlier.base,
                 size=gathering.size,
             )
         raise Moving(
             f"Dandiset {self._identifier}: version {version} kept changing while it was listed, {ATTEMPTS} times"
             f" ({why}); it is left for the next sync"
+        )
+
+    def observe_pending(self, version: str, earlier: Earlier, state: DandisetState) -> Observation | None:
+        """A version in which nothing moved since `state`, but for assets that may have been hashed meanwhile.
+
+        None: something did move, so the version has to be listed.
+        """
+        before = self.look(version)
+        if before.value.modified != state.draft_modified or state.holding is None:
+            return None
+        pending = {path: held for path, held in earlier.assets.items() if held.kind == PENDING}
+        gathering = _Gathering(earlier.assets, self._layout, release=False)
+        gathering.assets = {path: held for path, held in earlier.assets.items() if path not in pending}
+        try:
+            for asset in self._singles(held.asset_id for held in pending.values()):
+                self._describe(asset, gathering)
+        except _Unstable:
+            return None
+        after = self.look(version)
+        if gathering.assets.keys() != earlier.assets.keys() or after.value.modified != before.value.modified:
+            return None
+        return Observation(
+            info=after.value,
+            metadata=self._document(after.value),
+            answered=after.date,
+            assets=gathering.assets,
+            entries=gathering.entries,
+            removed=[],
+            before=earlier.assets,
+            base=earlier.base,
+            size=state.holding.bytes,
         )
 
     def _document(self, info: VersionInfo) -> dict[str, Any]:
@@ -147,26 +202,26 @@ class Observer:
             ) from None
 
     def _list(self, version: str, base: Mapping[str, Held], *, release: bool, everything: bool) -> _Gathering:
-        gathering = _Gathering({} if everything else base, self._layout)
+        gathering = _Gathering({} if everything else base, self._layout, release)
         if everything or not base:
-            announced = self._list_in_full(version, gathering, release=release)
+            announced = self._list_in_full(version, gathering)
         else:
-            announced = self._list_slim(version, gathering, release=release)
+            announced = self._list_slim(version, gathering)
         if announced is not None and announced != gathering.listed:
             raise _Unstable(f"{announced} assets were announced, {gathering.listed} listed")
         return gathering
 
-    def _list_in_full(self, version: str, gathering: _Gathering, *, release: bool) -> int | None:
+    def _list_in_full(self, version: str, gathering: _Gathering) -> int | None:
         announced = None
         for page in self._client.full_assets(self._identifier, version):
             announced = page.count if page.count is not None else announced
             for asset in gathering.count(page.items):
                 assert isinstance(asset, Asset)
-                self._describe(asset, gathering, release=release)
+                self._describe(asset, gathering)
             self._report(version, gathering, announced)
         return announced
 
-    def _list_slim(self, version: str, gathering: _Gathering, *, release: bool) -> int | None:
+    def _list_slim(self, version: str, gathering: _Gathering) -> int | None:
         announced = None
         for page in self._client.slim_assets(self._identifier, version):
             announced = page.count if page.count is not None else announced
@@ -177,7 +232,7 @@ class Observer:
                 else:
                     changed.append(asset)
             for full in self._with_metadata(version, page.number, changed):
-                self._describe(full, gathering, release=release)
+                self._describe(full, gathering)
             self._report(version, gathering, announced)
         return announced
 
@@ -193,21 +248,26 @@ class Observer:
         if len(changed) >= PAGE_RATHER_THAN_SINGLES:
             found = {asset.asset_id: asset for asset in self._client.full_page(self._identifier, version, number).items}
         else:
-            with ThreadPoolExecutor(_THREADS) as threads:
-                try:
-                    singles = list(threads.map(lambda asset: self._client.asset(asset.asset_id), changed))
-                except NotFound as error:
-                    raise _Unstable(str(error)) from None
-            found = {asset.asset_id: asset for asset in singles}
+            found = {asset.asset_id: asset for asset in self._singles(asset.asset_id for asset in changed)}
         for asset in changed:
             full = found.get(asset.asset_id)
             if full is None or (full.path, full.modified) != (asset.path, asset.modified):
                 raise _Unstable(f"{asset.path!r} changed meanwhile")
             yield full
 
-    def _describe(self, asset: Asset, gathering: _Gathering, *, release: bool) -> None:
+    def _singles(self, asset_ids: Iterable[str]) -> list[Asset]:
+        threads = ThreadPoolExecutor(_THREADS)
         try:
-            entry = describe(asset, self._layout, release=release, keep=self._keep)
+            return list(threads.map(self._client.asset, asset_ids))
+        except NotFound as error:
+            raise _Unstable(str(error)) from None
+        finally:
+            # Without waiting: whoever was interrupted does not want what is still on its way.
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def _describe(self, asset: Asset, gathering: _Gathering) -> None:
+        try:
+            entry = describe(asset, self._layout, release=gathering.release, keep=self._keep)
         except RecordRefused as error:
             raise RecordRefused(f"Dandiset {self._identifier}: {error.message}") from None
         gathering.keep(asset, entry.held)

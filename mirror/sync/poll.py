@@ -6,13 +6,16 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mirror.archive.client import ArchiveClient
-from mirror.archive.records import DandisetSummary
+from mirror.archive.records import DandisetSummary, Unreadable
 from mirror.config import Settings
-from mirror.errors import NotAllowed, NotFound
+from mirror.errors import BadAnswer, NotAllowed, NotFound
 from mirror.store.state import DandisetState
 
 NAMED_SINGLY = 3
 """Up to so many Dandisets named on the command line are asked for one by one, more by the list of them all."""
+
+BELIEVED_LACKING = 3
+"""More Dandisets than this missing from the list although they are there: something is wrong with the archive."""
 
 OPEN = "OPEN"
 
@@ -27,6 +30,8 @@ class Poll:
     missing: list[str] = field(default_factory=list)
     """not in the archive, or not any more"""
     embargoed: list[str] = field(default_factory=list)
+    unreadable: list[Unreadable] = field(default_factory=list)
+    """entries of the list that make no sense"""
 
 
 def poll(
@@ -40,9 +45,9 @@ def poll(
 ) -> Poll:
     """Tell what moved among the selected Dandisets, or those `named`."""
     selected = set(named) or (None if settings.select.dandisets == "all" else set(settings.select.dandisets))
-    found = _listed(client, selected)
-    excluded = set() if named else set(settings.select.exclude)
     result = Poll()
+    found = _listed(client, selected, result.unreadable)
+    excluded = set() if named else set(settings.select.exclude)
     sizes: dict[str, int] = {}
     for identifier, summary in found.items():
         if identifier in excluded or (selected is not None and identifier not in selected):
@@ -55,10 +60,14 @@ def poll(
             sizes[identifier] = summary.draft_version.asset_count if summary.draft_version else 0
         else:
             result.still.append(identifier)
+    result.unreadable = [
+        bad
+        for bad in result.unreadable
+        if bad.identifier not in excluded and (selected is None or bad.identifier in selected)
+    ]
     expected: Iterable[str] = states if selected is None else selected
-    result.missing = sorted(
-        identifier for identifier in expected if identifier not in found and identifier not in excluded
-    )
+    listed = {*found, *(bad.identifier for bad in result.unreadable)}
+    result.missing = _gone(client, sorted(set(expected) - listed - excluded), states)
     result.moved.sort(key=lambda identifier: (-sizes[identifier], identifier))
     return result
 
@@ -78,10 +87,40 @@ def moved(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
     return state.versions.get(latest.version) != latest.modified
 
 
-def _listed(client: ArchiveClient, selected: set[str] | None) -> dict[str, DandisetSummary]:
+def _gone(client: ArchiveClient, missing: Iterable[str], states: Mapping[str, DandisetState]) -> list[str]:
+    """Those of the missing that are really gone, as each one's own address says.
+
+    A list may lack what is there: a page slid, or the server is in trouble. It is believed in what it names only.
+    """
+    gone, there = [], 0
+    for identifier in missing:
+        state = states.get(identifier)
+        if (state is not None and state.vanished is not None) or _is_gone(client, identifier):
+            gone.append(identifier)
+        elif (there := there + 1) > BELIEVED_LACKING:
+            raise BadAnswer("the list of Dandisets lacks many that are there", hint="try again later")
+    return gone
+
+
+def _is_gone(client: ArchiveClient, identifier: str) -> bool:
+    try:
+        client.dandiset(identifier)
+    except (NotFound, NotAllowed):
+        return True
+    return False
+
+
+def _listed(
+    client: ArchiveClient, selected: set[str] | None, unreadable: list[Unreadable]
+) -> dict[str, DandisetSummary]:
+    found: dict[str, DandisetSummary] = {}
     if selected is None or len(selected) > NAMED_SINGLY:
-        return {summary.identifier: summary for summary in client.dandisets()}
-    found = {}
+        for entry in client.dandisets():
+            if isinstance(entry, Unreadable):
+                unreadable.append(entry)
+            else:
+                found[entry.identifier] = entry
+        return found
     for identifier in sorted(selected):
         try:
             found[identifier] = client.dandiset(identifier)
@@ -89,4 +128,6 @@ def _listed(client: ArchiveClient, selected: set[str] | None) -> dict[str, Dandi
             continue
         except NotAllowed:
             found[identifier] = DandisetSummary(identifier, "", "", "EMBARGOED")
+        except BadAnswer as error:
+            unreadable.append(Unreadable(identifier, error.message))
     return found

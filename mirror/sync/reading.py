@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from mirror.archive.client import ArchiveClient
+from mirror.archive.http import shown
 from mirror.archive.records import Instance, VersionSummary
-from mirror.dataset.assets import Held
+from mirror.archive.s3 import content_url_allowed
 from mirror.dataset.commits import version_tag
 from mirror.dataset.layout import Layout
 from mirror.dataset.names import check_conflicts, tree_path
-from mirror.errors import PathRefused
+from mirror.dataset.times import moment
+from mirror.errors import ContentRefused, PathRefused
 from mirror.git.reader import Objects
 from mirror.store.state import DandisetState, Drift
 from mirror.sync.drift import drift_of, out_of_order, withdrawn
 from mirror.sync.history import usable
-from mirror.sync.mirrored import Mirrored, Tip
-from mirror.sync.observe import Observation, Observer
+from mirror.sync.mirrored import Mirrored
+from mirror.sync.observe import NOTHING, Base, Earlier, Observation, Observer
 from mirror.sync.settling import has_doi, unsettled
 from mirror.sync.spool import Spool
 
@@ -49,21 +50,31 @@ class Reader:
     mirrored: Mirrored
     objects: Objects
     scratch: Path
+    api_hosts: frozenset[str]
+    """where assets may be downloaded from, besides the bucket"""
 
     def read(self, state: DandisetState, *, everything: bool) -> Reading:
         """`everything`: re-read it all, whatever the times say."""
         versions = self.client.versions(self.identifier)
         published = sorted(
             (version for version in versions if version.version != "draft"),
-            key=lambda version: (version.created, version.version),
+            key=lambda version: (moment(version.created), version.version),
         )
         drift = self._drift(published, state, everything=everything)
         releases, waiting = self._new_releases(published)
         drift += self._disorder(releases, published)
-        base = releases[-1].assets if releases else _assets(usable(self.mirrored.draft, self.layout))
-        draft = self.observer.observe("draft", base, release=False, everything=everything)
+        draft = self._draft(releases, state, everything=everything)
         self._check_paths(draft)
         return Reading(releases, draft, versions, waiting, tuple(drift))
+
+    def _draft(self, releases: list[Observation], state: DandisetState, *, everything: bool) -> Observation:
+        earlier = self._earlier(releases)
+        if state.pending and earlier.base is Base.DRAFT and not everything:
+            # Where no time moved, only the assets that were not hashed yet can be others.
+            seen = self.observer.observe_pending("draft", earlier, state)
+            if seen is not None:
+                return seen
+        return self.observer.observe("draft", earlier, release=False, everything=everything)
 
     def _new_releases(self, published: list[VersionSummary]) -> tuple[list[Observation], dict[str, str]]:
         """The published versions that have settled. One that has not holds back those after it."""
@@ -78,11 +89,19 @@ class Reader:
             elif why := self._unsettled(version.version):
                 waiting[version.version] = why
             else:
-                base = observed[-1].assets if observed else _assets(usable(self.mirrored.releases, self.layout))
-                seen = self.observer.observe(version.version, base, release=True)
+                seen = self.observer.observe(version.version, self._earlier(observed), release=True)
                 self._check_paths(seen)
                 observed.append(seen)
         return observed, waiting
+
+    def _earlier(self, releases: list[Observation]) -> Earlier:
+        """What a version is best read next to: the release just read, else the draft, which is what was published,
+        and of which the index knows when each asset was modified."""
+        if releases:
+            return Earlier(releases[-1].assets, Base.RELEASE)
+        if (draft := usable(self.mirrored.draft, self.layout)) is not None:
+            return Earlier(draft.assets, Base.DRAFT)
+        return NOTHING
 
     def _unsettled(self, version: str) -> str | None:
         look = self.observer.look(version)
@@ -97,7 +116,7 @@ class Reader:
         return [
             out_of_order(seen.info, last.version)
             for seen in releases
-            if (seen.info.created, seen.info.version) < (last.created, last.version)
+            if (moment(seen.info.created), seen.info.version) < (moment(last.created), last.version)
         ]
 
     def _drift(self, published: list[VersionSummary], state: DandisetState, *, everything: bool) -> list[Drift]:
@@ -117,14 +136,23 @@ class Reader:
     def _drift_of(self, version: str) -> list[Drift]:
         # With lines of its own: a Dandiset may have many versions, and they are not needed any longer than this.
         with Spool(self.scratch) as spool:
-            seen = Observer(self.client, self.identifier, self.layout, spool.keep).observe(version, {}, release=True)
+            seen = Observer(self.client, self.identifier, self.layout, spool.keep).observe(
+                version, NOTHING, release=True
+            )
             tip = self.mirrored.release(version)
             return drift_of(
-                tip, seen, self.objects, spool.read, identifier=self.identifier, instance_url=self.instance.url
+                tip,
+                seen,
+                self.objects,
+                spool.read,
+                identifier=self.identifier,
+                instance_url=self.instance.url,
+                same_layout=tip.layout == self.layout.trailer,
             )
 
     def _check_paths(self, seen: Observation) -> None:
-        """Refuse a version that no tree can hold."""
+        """Refuse a version that no tree can hold, or that sends people elsewhere."""
+        self._check_download_addresses(seen)
         try:
             for entry in seen.entries:
                 tree_path(entry.path)
@@ -135,6 +163,13 @@ class Reader:
                 f"Dandiset {self.identifier}, version {seen.info.version}: {error.message}", hint=error.hint
             ) from None
 
-
-def _assets(tip: Tip | None) -> Mapping[str, Held]:
-    return tip.assets if tip is not None else {}
+    def _check_download_addresses(self, seen: Observation) -> None:
+        """All assets share one form of address, or a few."""
+        forms = {entry.api: entry for entry in seen.entries if entry.api is not None}
+        for entry in forms.values():
+            url = entry.api_url or ""
+            if not content_url_allowed(url, self.api_hosts):
+                raise ContentRefused(
+                    f"Dandiset {self.identifier}: asset {entry.path!r} has a download address that is not the"
+                    f" archive's, {shown(url)}"
+                )

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 
 from mirror.archive.records import Instance, VersionInfo
+from mirror.dataset.times import moment
 from mirror.errors import RecordRefused
 
 DOI_PATIENCE = timedelta(days=7)
 """A version that has no DOI after this long is taken without one."""
-
-
-def moment(time: str) -> datetime:
-    """One of the archive's times."""
-    try:
-        found = datetime.fromisoformat(time)
-    except ValueError:
-        raise RecordRefused(f"{time!r} is not a time") from None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 class _Doi(msgspec.Struct):

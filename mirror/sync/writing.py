@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from mirror.dataset.assets import AssetEntry
-from mirror.dataset.commits import Changes, epoch
+from mirror.dataset.commits import Changes
+from mirror.dataset.times import epoch
 from mirror.git.objects import COMMIT, Oid
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
 from mirror.sync.branch import BranchWriter
 from mirror.sync.history import HistoryWriter, Subject, annex_commit
 from mirror.sync.keys import Facts, KeyGatherer
-from mirror.sync.leaving import let_go
+from mirror.sync.leaving import forgotten, let_go
 from mirror.sync.mirrored import ANNEX, Mirrored, Tip
 from mirror.sync.observe import Observation
 from mirror.sync.trees import TreeWriter
@@ -76,10 +77,11 @@ class DandisetWriter:
         self,
         releases: list[Observation],
         draft: Observation,
-        leaving: Mapping[str, str],
+        leaving: Mapping[str, str] | None,
         withdraw: Callable[[Mapping[str, str], BranchWriter, Facts], dict[str, str]] | None = None,
     ) -> Written:
-        """`leaving` are the addresses being let go of so far; `withdraw` asks which of them are gone for good."""
+        """`leaving` are the addresses being let go of so far, None where that was forgotten; `withdraw` asks which of
+        them are gone for good."""
         written = [(seen, self._history.add_release(seen)) for seen in releases]
         tip, changes = self._history.add_draft(draft)
         written.append((draft, tip))
@@ -87,7 +89,8 @@ class DandisetWriter:
 
         branch = BranchWriter(self._objects, self._writer, self._mirrored.annex)
         facts = self._gathered(written, branch)
-        still = {**leaving, **let_go(self._objects, branch, self._mirrored.draft, draft)}
+        still = dict(leaving) if leaving is not None else self._forgotten(draft)
+        still |= let_go(self._objects, branch, self._mirrored.draft, draft)
         if withdraw is not None and still:
             still = withdraw(still, branch, facts)
         tree = branch.write(facts, self._remote, epoch(draft.info.modified))
@@ -95,6 +98,14 @@ class DandisetWriter:
             commit = annex_commit(tree, self._mirrored.refs.get(ANNEX), draft.info)
             updates[ANNEX] = self._writer.add(COMMIT, commit.encode())
         return Written(updates, tip, changes, still, self._history.remarks)
+
+    def _forgotten(self, draft: Observation) -> dict[str, str]:
+        if self._mirrored.annex is None:
+            return {}
+        kept = {held.blob for held in draft.assets.values()}
+        for version in self._mirrored.versions:
+            kept |= {held.blob for held in self._mirrored.release(version).assets.values()}
+        return forgotten(self._objects, self._mirrored.annex, kept)
 
     def _gathered(self, written: list[tuple[Observation, Tip]], branch: BranchWriter) -> Facts:
         keys = KeyGatherer(branch, metadata=self._annex_metadata, versions_again=self._versions_again)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mirror.archive.client import ArchiveClient
+from mirror.archive.records import DandisetSummary, Instance, Unreadable
 from mirror.errors import BadAnswer, NotAllowed, NotFound, Unreachable, UsageError
 
 TOKEN = "f00dcafe" * 5
@@ -39,6 +40,15 @@ def listing(items: list[Any], *, more: bool, count: int | None = None) -> dict[s
     return {"count": count, "next": "http://evil.example/next" if more else None, "previous": None, "results": items}
 
 
+def version(name: str) -> dict[str, Any]:
+    said = {"version": name, "name": "A", "asset_count": 1, "size": 2, "status": "Valid", "created": "c"}
+    return said | {"modified": "m", "metadata": {"name": "A"}}
+
+
+def identifiers(client: ArchiveClient) -> list[str | None]:
+    return [item.identifier for item in client.dandisets()]
+
+
 @pytest.fixture
 def client(server: Any, pauses: list[float]) -> Iterator[ArchiveClient]:
     client = ArchiveClient(f"{server.url}/api/", token=TOKEN, page_size=2, sleep=pauses.append)
@@ -50,7 +60,7 @@ def test_dandisets_are_listed_page_by_page(server: Any, client: ArchiveClient) -
     base = "/api/dandisets/?ordering=id&page_size=2"
     server.then(listing([dandiset(1), dandiset(2)], more=True, count=3), at=base)
     server.then(listing([dandiset(3)], more=False), at=f"{base}&page=2")
-    assert [item.identifier for item in client.dandisets()] == ["000001", "000002", "000003"]
+    assert identifiers(client) == ["000001", "000002", "000003"]
     assert server.paths == [base, f"{base}&page=2"]
 
 
@@ -64,7 +74,7 @@ def test_embargoed_dandisets_are_asked_for_with_the_token(server: Any, client: A
 def test_a_list_that_became_shorter_ends(server: Any, client: ArchiveClient) -> None:
     server.then(listing([dandiset(1), dandiset(2)], more=True))
     server.then({"detail": "Invalid page."}, status=404)
-    assert [item.identifier for item in client.dandisets()] == ["000001", "000002"]
+    assert identifiers(client) == ["000001", "000002"]
 
 
 @pytest.mark.parametrize("identifier", ["../../users", "12345", "000001/..", "", "００００２７", "000027\n"])
@@ -72,9 +82,112 @@ def test_identifiers_are_checked(server: Any, client: ArchiveClient, identifier:
     with pytest.raises(UsageError, match="is no Dandiset identifier"):
         client.dandiset(identifier)
     server.then(listing([dandiset(1) | {"identifier": identifier}], more=False))
-    with pytest.raises(BadAnswer, match="is no Dandiset identifier"):
-        list(client.dandisets())
+    assert list(client.dandisets()) == [Unreadable(None, f"{identifier!r} is no Dandiset identifier")]
     assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("entry", "identifier", "reason"),
+    [
+        (None, None, "Expected `object`, got `null`"),
+        ([], None, "Expected `object`, got `array`"),
+        ({}, None, "Object missing required field `identifier`"),
+        (dandiset(1) | {"identifier": 1}, None, "Expected `str`, got `int` - at `$.identifier`"),
+        (dandiset(1) | {"identifier": "9" * 5000 + "x"}, None, f"'{'9' * 60}…' is no Dandiset identifier"),
+        (dandiset(1) | {"modified": None}, "000001", "Expected `str`, got `null` - at `$.modified`"),
+        (
+            dandiset(1) | {"draft_version": "draft"},
+            "000001",
+            "Expected `object | null`, got `str` - at `$.draft_version`",
+        ),
+        ({"identifier": "000001"}, "000001", "Object missing required field `created`"),
+    ],
+)
+def test_a_malformed_entry_does_not_hide_the_others(
+    server: Any, client: ArchiveClient, entry: object, identifier: str | None, reason: str
+) -> None:
+    server.then(listing([entry, dandiset(2)], more=True, count=3))
+    server.then(listing([dandiset(3)], more=False))
+    first, *others = client.dandisets()
+    assert first == Unreadable(identifier, reason)
+    assert others == [DandisetSummary(f"{number:06}", "c", "m", "OPEN") for number in (2, 3)]
+    assert len(server.seen) == 2
+
+
+def test_an_entry_that_is_no_utf_8_does_not_hide_the_others(server: Any, client: ArchiveClient) -> None:
+    server.then(b'{"results": [{"identifier": "000001", "created": "\xff"}, {"identifier": "\xff"}], "next": null}')
+    first, second = client.dandisets()
+    assert isinstance(first, Unreadable)
+    assert isinstance(second, Unreadable)
+    assert (first.identifier, second.identifier) == ("000001", None)
+
+
+def test_an_entry_nested_too_deeply_does_not_end_the_program(server: Any, client: ArchiveClient) -> None:
+    deep = b"[" * 100_000 + b"]" * 100_000
+    for _ in range(3):
+        server.then(b'{"results": [{"identifier": "000001", "draft_version": ' + deep + b"}]}")
+    with pytest.raises(BadAnswer, match="nested too deeply"):
+        list(client.dandisets())
+
+
+def test_a_repeated_page_of_dandisets_is_noticed_whatever_its_entries_say(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([dandiset(1), {"odd": 1}], more=True, count=4))
+    server.then(listing([dandiset(1) | {"modified": "later"}, {"odd": 1}], more=True, count=4))
+    with pytest.raises(BadAnswer, match="the list of Dandisets: page 2 repeats page 1"):
+        list(client.dandisets())
+
+
+def test_two_pages_of_different_malformed_entries_are_no_repeated_page(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([{"odd": 1}, {"odd": 2}], more=True, count=4))
+    server.then(listing([{"odd": 3}, {"odd": 4}], more=False))
+    assert identifiers(client) == [None] * 4
+
+
+@pytest.mark.parametrize(
+    ("services", "api_url"),
+    [
+        ({"api": {"url": "https://api.dandiarchive.org/api/"}}, "https://api.dandiarchive.org/api"),
+        ({"api": {"url": "http://localhost:8000/api"}}, "http://localhost:8000/api"),
+        ({"api": {"url": "ftp://api.example/"}}, None),
+        ({"api": {"url": "https://user:word@api.example/api"}}, None),
+        ({"api": {"url": "https://api.example/api?x=1"}}, None),
+        ({"api": {"url": "https://api.example/a b"}}, None),
+        ({"api": {"url": "https://api.example/\napi"}}, None),
+        ({"api": {"url": "https://api.example:port/"}}, None),
+        ({"api": {"url": "/api"}}, None),
+        ({"api": {"url": 7}}, None),
+        ({"api": "https://api.example/api"}, None),
+        ({"webui": {"url": "https://example.org"}}, None),
+        ([], None),
+        (None, None),
+    ],
+)
+def test_where_the_instance_says_its_api_is(
+    server: Any, client: ArchiveClient, services: object, api_url: str | None
+) -> None:
+    config = {"instance_name": "DANDI", "instance_url": "https://dandiarchive.org/"}
+    server.then({"instance_config": config, "services": services})
+    assert client.instance() == Instance("DANDI", "https://dandiarchive.org", None, api_url)
+
+
+def test_an_instance_need_not_name_its_services(server: Any, client: ArchiveClient) -> None:
+    server.then({"instance_config": {"instance_name": "DANDI", "instance_url": "https://dandiarchive.org"}})
+    assert client.instance() == Instance("DANDI", "https://dandiarchive.org")
+
+
+def test_a_version_listed_twice_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:
+    server.then(listing([version("draft"), version("0.230629.1955")], more=True, count=3))
+    server.then(listing([version("0.230629.1955")], more=False))
+    with pytest.raises(BadAnswer, match=r"the versions of Dandiset 000001: '0\.230629\.1955' is listed twice"):
+        client.versions("000001")
+
+
+def test_the_record_of_another_version_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:
+    server.then(version("0.230629.1955"))
+    with pytest.raises(BadAnswer, match=r"version draft: the archive answered with '0\.230629\.1955'"):
+        client.version_info("000001", "draft")
+    server.then(version("0.230629.1955"))
+    assert client.version_info("000001", "0.230629.1955").value.version == "0.230629.1955"
 
 
 def test_versions_and_asset_ids_stay_one_segment(server: Any, client: ArchiveClient) -> None:
@@ -151,6 +264,24 @@ def test_an_item_that_slid_onto_the_next_page_is_no_repeated_page(server: Any, c
     assert [len(page.items) for page in client.slim_assets("000001", "draft")] == [2, 2]
 
 
+@pytest.mark.parametrize(("count", "most"), [(4, 14), (5, 16), (0, 10), (-1, 10), (10**15, 40), (None, 40)])
+def test_pages_without_end_are_given_up(
+    server: Any, client: ArchiveClient, monkeypatch: pytest.MonkeyPatch, count: int | None, most: int
+) -> None:
+    monkeypatch.setattr("mirror.archive.client.MOST_PAGES", 40)
+    for number in range(50):
+        server.then(listing([asset(2 * number), asset(2 * number + 1)], more=True, count=count))
+    with pytest.raises(BadAnswer, match=f"version draft: the pages do not come to an end; {most} read"):
+        list(client.slim_assets("000001", "draft"))
+    assert len(server.seen) == most
+
+
+def test_a_listing_may_double_while_it_is_read(server: Any, client: ArchiveClient) -> None:
+    for number in range(40):
+        server.then(listing([asset(2 * number), asset(2 * number + 1)], more=number < 39, count=40))
+    assert sum(len(page.items) for page in client.slim_assets("000001", "draft")) == 80
+
+
 def test_an_empty_page_that_promises_more_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:
     server.then(listing([], more=True, count=4))
     with pytest.raises(BadAnswer, match="page 1 is empty"):
@@ -163,7 +294,9 @@ def test_an_empty_page_that_promises_more_is_a_bad_answer(server: Any, client: A
         (b"<!doctype html><title>Heroku</title>", "an HTML or XML page"),
         (b"", "not JSON"),
         (b'{"results": [', "not JSON"),
-        (b'{"results": [{"identifier": "000001"}]}', r"missing required field `created` - at `\$.results\[0\]`"),
+        (b'{"items": []}', "missing required field `results`"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b'{"results": [{"identifier": "000001"]}', "not JSON"),
         (b'{"results": {}}', r"Expected `array`, got `object` - at `\$.results`"),
         (b"\xff\xfe", "not JSON"),
     ],

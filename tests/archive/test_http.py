@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 
 from mirror.archive.http import (
     LONGEST_RETRY_AFTER,
+    MOST_ANSWER_BYTES,
     TRIES,
     Http,
     Malformed,
@@ -277,6 +278,19 @@ def test_more_than_the_bound_without_announcement_is_refused(server: Any, http: 
     server.then(b"5\r\n12345\r\n0\r\n\r\n", headers={"Transfer-Encoding": "chunked"})
     with pytest.raises(ContentRefused, match="more bytes than the 4 allowed"):
         get(http, f"{server.url}/b/k", kind="s3", max_bytes=4)
+
+
+def test_an_answer_of_unstated_size_has_a_bound_too(server: Any, http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.then(b"{}", announce=MOST_ANSWER_BYTES + 1)
+    with pytest.raises(BadAnswer, match="announced as 134217729 bytes, more than the 134217728 allowed"):
+        get(http, f"{server.url}/api/x/")
+    monkeypatch.setattr("mirror.archive.http.MOST_ANSWER_BYTES", 1_000_000)
+    server.then(gzip.compress(bytes(1_000_001)), headers={"Content-Encoding": "gzip"})
+    with pytest.raises(BadAnswer, match="more bytes than the 1000000 allowed"):
+        get(http, f"{server.url}/api/x/")
+    server.then(gzip.compress(bytes(1_000_000)), headers={"Content-Encoding": "gzip"})
+    assert len(get(http, f"{server.url}/api/x/")) == 1_000_000
+    assert len(server.seen) == 3
 
 
 def test_a_compressed_flood_is_cut_off(server: Any, http: Http) -> None:

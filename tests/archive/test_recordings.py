@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mirror.archive.client import ArchiveClient
+from mirror.archive.records import DandisetSummary
 from mirror.archive.s3 import content_url_allowed, parse_location
 from mirror.errors import BadAnswer, NotAllowed, NotFound
 
@@ -58,13 +59,16 @@ def test_the_instance(recorded: Recorded) -> None:
     assert instance.name == "DEV-DANDI"
     assert instance.url == "http://localhost:8085"
     assert instance.doi_prefix == "10.80507"
+    assert instance.api_url == "http://localhost:8000/api"
 
 
 def test_every_list_of_dandisets(recorded: Recorded) -> None:
     exchanges = list(recorded.of(r"/dandisets/(\?.*)?"))
     assert len(exchanges) > 10
     for _, exchange in exchanges:
-        listed = list(recorded.client(exchange).dandisets())
+        entries = list(recorded.client(exchange).dandisets())
+        listed = [entry for entry in entries if isinstance(entry, DandisetSummary)]
+        assert listed == entries
         assert [item.identifier for item in listed] == [item["identifier"] for item in exchange["body"]["results"]]
         for item, said in zip(listed, exchange["body"]["results"], strict=True):
             assert item.draft_version is not None
@@ -92,7 +96,9 @@ def test_every_version_info(recorded: Recorded) -> None:
     exchanges = list(recorded.of(r"/dandisets/\d+/versions/[^/]+/info/"))
     assert exchanges
     for _, exchange in exchanges:
-        answer = recorded.client(exchange).version_info("000001", "draft")
+        _, _, identifier, _, version, _, _ = exchange["request"]["path"].split("/")
+        answer = recorded.client(exchange).version_info(identifier, version)
+        assert answer.value.version == version
         assert answer.value.asset_count == exchange["body"]["asset_count"]
         assert json.loads(bytes(answer.value.metadata)) == exchange["body"]["metadata"]
         assert answer.date.strftime("%a, %d %b %Y %H:%M:%S GMT") == exchange["headers"]["Date"]

@@ -225,3 +225,17 @@ def test_progress_is_drawn_on_a_terminal_only(run: Run, tmp_path: Path) -> None:
     os.close(terminal)
     assert process.returncode == 0
     assert "counting" in drawn
+
+
+@pytest.mark.parametrize(
+    "said", ["raise errors.BadAnswer({0}, hint={0})", "import logging; logging.getLogger('mirror').error({0})"]
+)
+def test_what_is_said_on_stderr_cannot_steer_the_terminal_either(run: Run, said: str) -> None:
+    done = run("config", program=failing_with(said.format(r"'a\x1b[2Jb\u202ec\rd\nnext'")))
+    assert "a\\x1b[2Jb\\u202ec\\rd\nnext\n" in done.stderr
+    assert "\x1b" not in done.stderr
+
+
+def test_what_the_machine_refuses_is_told_in_its_words(run: Run) -> None:
+    done = run("config", program=failing_with(r"raise OSError(28, 'No space left on device', 'a\x1bb')"))
+    assert (done.returncode, done.stderr) == (1, "dandi-mirror: error: No space left on device: a\\x1bb\n")

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from mirror.archive.records import Instance
 from mirror.cli.status import human_size
 from mirror.config import Settings
 from mirror.demo import DemoArchive
@@ -288,3 +289,9 @@ def test_a_reader_who_leaves_ends_it_without_a_word(
 )
 def test_sizes_are_shown_in_powers_of_a_thousand(size: int, shown: str) -> None:
     assert human_size(size) == shown
+
+
+def test_the_name_of_an_archive_cannot_steer_the_terminal(run: Run, tmp_path: Path) -> None:
+    Store.open_or_create(tmp_path / "store", Instance("a\x1b[2Jb", "https://c\u202ed.example.org"))
+    done = run()
+    assert done.stdout.splitlines()[0].endswith(r": mirror of a\x1b[2Jb (https://c\u202ed.example.org)")

@@ -15,7 +15,6 @@ from mirror.dataset.commits import (
     CommitFacts,
     changes_between,
     doi_tag,
-    epoch,
     tag_message,
     trailers,
     version_tag,
@@ -109,26 +108,6 @@ def test_counts_are_those_of_set_arithmetic(before: dict[str, Held], after: dict
         sum(before[path].asset_id != after[path].asset_id for path in both),
         len(before.keys() - after.keys()),
     )
-
-
-@pytest.mark.parametrize(
-    ("time", "seconds"),
-    [
-        ("1970-01-01T00:00:00Z", 0),
-        ("2026-11-20T15:34:17.999999Z", 1_795_188_857),
-        ("2026-11-20T15:34:17.999999+00:00", 1_795_188_857),
-        ("2026-11-20T16:34:17+01:00", 1_795_188_857),
-        ("2026-11-20T15:34:17", 1_795_188_857),
-    ],
-)
-def test_seconds_of_the_archives_times(time: str, seconds: int) -> None:
-    assert epoch(time) == seconds
-
-
-@pytest.mark.parametrize("time", ["", "yesterday", "1969-12-31T23:59:59Z", "1969-12-31T23:59:59.9Z"])
-def test_what_is_no_time_of_a_commit(time: str) -> None:
-    with pytest.raises(RecordRefused):
-        epoch(time)
 
 
 @pytest.mark.parametrize("version", ["0.230629.1955", "0.1", "1_2-rc"])

@@ -12,7 +12,7 @@ from mirror.dataset.layout import Layout, fixed_files, named_like_text
 TEXTS = [
     *("a.json", "a.tsv", "a.csv", "a.txt", "a.md", "a.rst", "a.yaml", "a.yml", "a.toml", "a.xml", "a.html"),
     *("a.m", "a.py", "a.r", "a.R", "a.sh", "a.c", "a.h", "a.js", "README.MD", "sub-1/deep/a_b.c.json"),
-    *("README", "readme", "CHANGES", "LICENSE", ".bidsignore", "code/README", "x/Makefile"),
+    *("README", "readme", "CHANGES", "LICENSE", ".bidsignore", ".mailmap", "code/README", "x/Makefile"),
 ]
 NO_TEXTS = ["a.nwb", "a.tif", "a.json.gz", "json", ".json", "README.nwb", "a.md/b", "a.jsonl", "a", "README.", "a.txt~"]
 

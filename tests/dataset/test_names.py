@@ -254,6 +254,17 @@ def test_names_that_differ_only_in_case_are_warned_of_once() -> None:
     assert list(warnings_for(["a/b", "A"])) == [("A", "'A' differs only in case from 'a'")]
 
 
+def test_names_that_differ_only_in_unicode_normalisation_are_warned_of() -> None:
+    composed, decomposed, upper = "caf\u00e9", "cafe\u0301", "CAFE\u0301"
+    paths = [f"{composed}/a", f"{decomposed}/a", f"{decomposed}/b", f"x/{composed}", f"x/{upper}", "\u212b", "\u00e5"]
+    assert list(warnings_for(paths)) == [
+        (f"{decomposed}/a", f"{decomposed!r} differs only in Unicode normalisation from {composed!r}"),
+        (f"x/{upper}", f"{'x/' + upper!r} differs only in case and Unicode normalisation from {'x/' + composed!r}"),
+        ("\u00e5", f"{chr(0xE5)!r} differs only in case from {chr(0x212B)!r}"),
+    ]
+    assert list(warnings_for([composed, "cafe", "caf\u00e8", f"y/{decomposed}"])) == []
+
+
 def test_control_characters_and_overlong_names_are_warned_of() -> None:
     fits, longer, escaped = "a" * 255, "é" * 128, "%" * 86
     warned = dict(warnings_for(["a\nb", "a\x7f", "a\x85", f"x/{fits}", f"{longer}/x", escaped, "ok"]))

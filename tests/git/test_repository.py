@@ -330,3 +330,80 @@ def test_stale_files_for_http_servers_are_renewed(repository: Repository, author
     assert [line.split(":")[0] for line in repository.repair()] == ["objects/info/packs", "info/refs"]
     assert f"{commit.hex()}\t{ANNEX}" in (repository.path / "info/refs").read_text()
     assert repository.packs()[0] in (repository.path / "objects/info/packs").read_text()
+
+
+def test_what_lives_looks_finished(repository: Repository, author: Any, git: Git) -> None:
+    def finished() -> bool:
+        return not repository.looks_unfinished()
+
+    assert finished()
+    for number in range(4):
+        commit = author.publish({b"a": b"%d" % number}, DRAFT, ANNEX)
+        assert finished()
+    git("tag", "-a", "-m", "m", "1.0", commit.hex())
+    git(
+        "update-ref",
+        ANNEX,
+        git("commit-tree", f"{commit.hex()}^{{tree}}", "-p", commit.hex(), "-m", "git-annex was here"),
+    )
+    assert repository.repair() == ["info/refs: brought up to date"]
+    assert finished()
+    repository.publish(None, {})  # folds the loose refs: packed-refs is new, info/refs has nothing to add
+    assert finished()
+    for now in (1000, 1000 + 86_400, 1001 + 86_400):
+        repository.repack(now, pack_limit=2)
+        assert finished()
+    repository.publish(None, {RELEASES: commit})
+    for _ in range(3):
+        assert repository.repair() == []
+        assert finished()
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        *("packed-refs.lock", "HEAD.lock", "config.lock", f"{DRAFT}.lock", "refs/tags/a/b.lock", "info/refs.new"),
+        *("objects/pack/tmp_pack_mirror_abc", "objects/pack/pack-12.pack", "objects/pack/pack-34.idx"),
+        "objects/info/packs.new",
+    ],
+)
+def test_what_the_dead_left_is_noticed_until_it_is_repaired(repository: Repository, author: Any, left: str) -> None:
+    author.publish({b"a": b"1"})
+    path = repository.path / left
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"")
+    assert repository.looks_unfinished()
+    assert repository.repair(grace=0) == [f"{left}: deleted, left by a dead process"]
+    assert not repository.looks_unfinished()
+
+
+@pytest.mark.parametrize("file", ["info/refs", "objects/info/packs"])
+def test_files_for_http_servers_that_are_missing_or_of_before_are_noticed(
+    repository: Repository, author: Any, file: str
+) -> None:
+    author.publish({b"a": b"1"})
+    path = repository.path / file
+    before = path.read_bytes()
+    author.publish({b"a": b"2"})
+    now = path.stat().st_mtime_ns
+    path.write_bytes(before)
+    os.utime(path, ns=(now, now))
+    assert repository.looks_unfinished()
+    assert repository.repair() == [f"{file}: brought up to date"]
+    assert not repository.looks_unfinished()
+    path.unlink()
+    assert repository.looks_unfinished()
+    repository.repair()
+    assert not repository.looks_unfinished()
+
+
+def test_a_git_at_work_does_not_look_dead(repository: Repository) -> None:
+    (repository.path / "objects/pack/tmp_pack_abc").touch()
+    assert not repository.looks_unfinished()
+
+
+def test_what_cannot_be_read_looks_unfinished(repository: Repository, author: Any, tmp_path: Path) -> None:
+    author.publish({b"a": b"1"})
+    assert Repository(tmp_path / "nothing").looks_unfinished()
+    (repository.path / RELEASES).write_bytes(b"")
+    assert repository.looks_unfinished()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from mirror.errors import Locked
+from mirror.store.lock import exclusive
 from mirror.store.store import Store
 
 HOLD = """
@@ -72,3 +74,16 @@ def test_what_a_dead_holder_wrote_misleads_nobody(store: Store) -> None:
 def test_looking_at_a_store_needs_no_lock(store: Store) -> None:
     with store.lock("one"):
         assert list(Store.open(store.root).states()) == []
+
+
+def test_the_lock_is_for_everybody_to_read_unless_its_mode_was_changed(tmp_path: Path) -> None:
+    file = tmp_path / "lock"
+    umask = os.umask(0o077)
+    try:
+        with exclusive(file, "one"):
+            assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    finally:
+        os.umask(umask)
+    file.chmod(0o660)
+    with exclusive(file, "another"):
+        assert stat.S_IMODE(file.stat().st_mode) == 0o660

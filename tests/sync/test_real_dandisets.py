@@ -24,7 +24,7 @@ from mirror.git.repository import Repository
 from mirror.store.index import Index
 from mirror.sync.history import Subject
 from mirror.sync.mirrored import Mirrored
-from mirror.sync.observe import Observation
+from mirror.sync.observe import Base, Observation
 from mirror.sync.spool import Spool
 from mirror.sync.trees import annex_key
 from mirror.sync.writing import DandisetWriter
@@ -101,6 +101,7 @@ def observed(version: dict[str, Any], before: dict[str, Held], spool: Spool) -> 
         entries=[entry for entry in entries if entry.held != before.get(entry.path)],
         removed=[path for path in before if path not in version["tree"]],
         before=before,
+        base=Base.RELEASE if before else Base.NOTHING,
         size=size,
     )
 

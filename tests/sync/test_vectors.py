@@ -26,7 +26,7 @@ from mirror.git.repository import Repository
 from mirror.store.index import Index
 from mirror.sync.history import Subject
 from mirror.sync.mirrored import Mirrored
-from mirror.sync.observe import Observation
+from mirror.sync.observe import Base, Observation
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter
 
@@ -144,6 +144,7 @@ def observation(info: VersionInfo, assets: list[Asset], before: dict[str, Held],
         entries=[entry for entry in entries if entry.held != before.get(entry.path)],
         removed=[path for path in before if path not in {entry.path for entry in entries}],
         before=before,
+        base=Base.RELEASE if before else Base.NOTHING,
         size=info.size,
     )
 
