@@ -7,22 +7,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import annex_peer, fast_import, load
+from benchmarks import annex_peer, fast_import
 from benchmarks.measure import Cost, run
 from benchmarks.results import Results
 from benchmarks.writing import REPOSITORY
-from mirror.git.repository import Repository
 
 
 def write(folder: Path, count: int) -> list[Results]:
     """A Dandiset of `count` assets with two published versions, against its peers; then ten changed assets."""
     answers = folder / "answers"
-    load.write(answers, count)
+    # In processes of their own: what this process held at its largest would count as its children's peak.
+    run([sys.executable, "-m", "benchmarks.load", answers, str(count)])
     ours, ours_folder = _ours(folder / "first", answers)
     stream = folder / "stream"
     repository = ours_folder / REPOSITORY
-    with stream.open("wb") as target:
-        fast_import.write_stream(Repository(repository), target)
+    run([sys.executable, "-m", "benchmarks.fast_import", repository, stream])
     rounds = [(ours, fast_import.measure(stream, folder / "peer"))]
     for number in range(2):
         again, _ = _ours(folder / f"again-{number}", answers)

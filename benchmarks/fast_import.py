@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -110,3 +111,8 @@ def _write_tag(stream: IO[bytes], objects: Objects, ref: str, oid: Oid) -> None:
 
 def _who(signature: Signature) -> bytes:
     return signature.encode()
+
+
+if __name__ == "__main__":
+    with Path(sys.argv[2]).open("wb") as target:
+        write_stream(Repository(Path(sys.argv[1])), target)

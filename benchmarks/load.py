@@ -6,6 +6,7 @@ Two published versions and a draft. The second version replaces one asset in a h
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -232,3 +233,7 @@ class FileClient:
 
     def _pages(self, version: str) -> int:
         return len(list(self._of(version).glob("full-*.json")))
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1]), int(sys.argv[2]))

@@ -7,9 +7,8 @@ nothing that was said is ever deleted, only said anew with a later time.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
 
 from mirror.annex import hashdirs, logs, metadata
 from mirror.annex.remotes import remote_log
@@ -25,7 +24,7 @@ from mirror.git.trees import Change, edit_tree
 class KeyFacts:
     """What this sync has to say of one key."""
 
-    urls: list[str] = field(default_factory=list)
+    urls: tuple[str, ...] = ()
     """addresses that hold it"""
     fields: Fields | None = None
     """its metadata; None: nothing to say"""
@@ -63,11 +62,10 @@ class BranchWriter:
 
     def _changes(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Iterator[Change]:
         """One hash folder after the other. `remote.log` sorts behind them: their names are hex digits."""
-        by_folder = sorted([(hashdirs.lower(key), key) for key in facts])
-        for folder, keys in groupby(by_folder, key=itemgetter(0)):
+        for folder, keys in groupby(sorted(facts, key=hashdirs.lower), key=hashdirs.lower):
             held = self._held(folder)
             files = dict(held)
-            for _, key in keys:
+            for key in keys:
                 name = key.encode()
                 if name + b".log" in held or name + b".log.web" in held:
                     self._say_further(files, name, facts[key], timestamp)

@@ -33,8 +33,8 @@ class KeyGatherer:
         self._turn = -1
         self._known: dict[str, set[str]] = {}
         self.facts: Facts = {}
-        self.unrecorded: dict[str, tuple[AssetEntry, list[str]]] = {}
-        """S3 addresses that the branch lacks: an asset that has it, and the keys it is for"""
+        self.unrecorded: list[tuple[AssetEntry, str]] = []
+        """assets whose S3 address the branch lacks, each with its key"""
 
     def gather(self, seen: Observation, objects: Objects, tree: Oid, *, release: bool) -> None:
         """Take in a version's new and changed assets, and the metadata of unchanged ones that share their keys.
@@ -62,12 +62,10 @@ class KeyGatherer:
         if release or (first and not known):
             api_url = entry.api_url
             if api_url and not (known and api_url in known) and api_url not in facts.urls:
-                facts.urls.append(api_url)
+                facts.urls += (api_url,)
         assert entry.s3_url is not None
         if not (known and self._has(known, entry.s3_url)):
-            _, keys = self.unrecorded.setdefault(entry.s3_url, (entry, []))
-            if key not in keys:
-                keys.append(key)
+            self.unrecorded.append((entry, key))
         self._take_fields(facts, entry.fields)
 
     def _has(self, known: set[str], s3_url: str) -> bool:
@@ -85,10 +83,11 @@ class KeyGatherer:
 
     def record(self, recorded: Mapping[str, str]) -> None:
         """Add the S3 addresses, as they are to be recorded, by their plain form."""
-        for plain, (_, keys) in self.unrecorded.items():
-            for key in keys:
-                if recorded[plain] not in self._known.get(key, ()):
-                    self.facts[key].urls.append(recorded[plain])
+        for entry, key in self.unrecorded:
+            assert entry.s3_url is not None
+            url, facts = recorded[entry.s3_url], self.facts[key]
+            if url not in facts.urls and url not in self._known.get(key, ()):
+                facts.urls += (url,)
 
 
 class StoredRecord(msgspec.Struct, frozen=True):

@@ -111,5 +111,5 @@ class DandisetWriter:
         keys = KeyGatherer(branch, metadata=self._annex_metadata, versions_again=self._versions_again)
         for seen, tip in written:
             keys.gather(seen, self._objects, tip.tree, release=seen.info.version != "draft")
-        keys.record(self._contents.recorded_urls(entry for entry, _ in keys.unrecorded.values()))
+        keys.record(self._contents.recorded_urls(entry for entry, _ in keys.unrecorded))
         return keys.facts
