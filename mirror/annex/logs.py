@@ -117,5 +117,11 @@ def location_log(uuid: str, timestamp: int) -> bytes:
 
 def url_log(urls: Iterable[str], timestamp: int) -> bytes:
     """A new URL log: these addresses lead to the content."""
-    prefix = b"%ds 1 " % timestamp
-    return b"".join([prefix + _checked(url) + b"\n" for url in sorted({url.encode() for url in urls})])
+    prefix = f"{timestamp}s 1 "
+    lines = [prefix + url for url in sorted(set(urls))]
+    body = "\n".join([*lines, ""]).encode()
+    # All at once, for 100,000 keys are written at a time; which value it is, is looked for when there is one.
+    if body.count(b"\n") != len(lines) or b"\r\n" in body or b" \n" in body:
+        for url in urls:
+            _checked(url.encode())
+    return body

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
+from operator import itemgetter
 
 from mirror.annex import hashdirs, logs, metadata
 from mirror.annex.remotes import remote_log
@@ -62,10 +63,15 @@ class BranchWriter:
 
     def _changes(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Iterator[Change]:
         """One hash folder after the other. `remote.log` sorts behind them: their names are hex digits."""
-        for folder, keys in groupby(sorted(facts, key=hashdirs.lower), key=hashdirs.lower):
+        by_folder = sorted(zip(map(hashdirs.lower, facts), facts, strict=True))
+        if self.is_new:
+            yield from self._new_folders(by_folder, facts)
+            yield b"remote.log", self._file(remotes)
+            return
+        for folder, pairs in groupby(by_folder, key=itemgetter(0)):
             held = self._held(folder)
             files = dict(held)
-            for key in keys:
+            for _, key in pairs:
                 name = key.encode()
                 if name + b".log" in held or name + b".log.web" in held:
                     self._say_further(files, name, facts[key], timestamp)
@@ -75,6 +81,18 @@ class BranchWriter:
                 yield folder, Entry(MODE_TREE, self._writer.add(TREE, encode_tree(files)))
         if (remotes_now := self._remotes(remotes)) is not None:
             yield b"remote.log", self._file(remotes_now)
+
+    def _new_folders(self, by_folder: list[tuple[bytes, str]], facts: Mapping[str, KeyFacts]) -> Iterator[Change]:
+        """The hash folders of a new branch, nearly all of one key: as many as there are assets, so this is lean."""
+        add, files, open_folder = self._writer.add, dict[bytes, Entry](), b""
+        for folder, key in by_folder:
+            if folder != open_folder:
+                if files:
+                    yield open_folder, Entry(MODE_TREE, add(TREE, encode_tree(files)))
+                files, open_folder = {}, folder
+            self._say_first(files, key.encode(), facts[key])
+        if files:
+            yield open_folder, Entry(MODE_TREE, add(TREE, encode_tree(files)))
 
     def _say_first(self, files: dict[bytes, Entry], key: bytes, facts: KeyFacts) -> None:
         """A key's log files where there are none."""
