@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from operator import itemgetter
 
 from mirror.annex import hashdirs, logs, metadata
 from mirror.annex.remotes import remote_log
@@ -63,15 +62,15 @@ class BranchWriter:
 
     def _changes(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Iterator[Change]:
         """One hash folder after the other. `remote.log` sorts behind them: their names are hex digits."""
-        by_folder = sorted(zip(map(hashdirs.lower, facts), facts, strict=True))
+        by_folder = sorted(facts, key=hashdirs.lower)
         if self.is_new:
             yield from self._new_folders(by_folder, facts)
             yield b"remote.log", self._file(remotes)
             return
-        for folder, pairs in groupby(by_folder, key=itemgetter(0)):
+        for folder, keys in groupby(by_folder, key=hashdirs.lower):
             held = self._held(folder)
             files = dict(held)
-            for _, key in pairs:
+            for key in keys:
                 name = key.encode()
                 if name + b".log" in held or name + b".log.web" in held:
                     self._say_further(files, name, facts[key], timestamp)
@@ -82,10 +81,11 @@ class BranchWriter:
         if (remotes_now := self._remotes(remotes)) is not None:
             yield b"remote.log", self._file(remotes_now)
 
-    def _new_folders(self, by_folder: list[tuple[bytes, str]], facts: Mapping[str, KeyFacts]) -> Iterator[Change]:
+    def _new_folders(self, by_folder: list[str], facts: Mapping[str, KeyFacts]) -> Iterator[Change]:
         """The hash folders of a new branch, nearly all of one key: as many as there are assets, so this is lean."""
         add, files, open_folder = self._writer.add, dict[bytes, Entry](), b""
-        for folder, key in by_folder:
+        for key in by_folder:
+            folder = hashdirs.lower(key)
             if folder != open_folder:
                 if files:
                     yield open_folder, Entry(MODE_TREE, add(TREE, encode_tree(files)))
