@@ -176,7 +176,10 @@ class ArchiveClient:
 
     def dandiset(self, identifier: str) -> DandisetSummary:
         """One Dandiset, as the list shows it."""
-        return self._ask(f"{_dandiset_path(identifier)}/", _DANDISET, f"Dandiset {identifier}").value
+        found = self._ask(f"{_dandiset_path(identifier)}/", _DANDISET, f"Dandiset {identifier}").value
+        if found.identifier != identifier:
+            raise BadAnswer(f"Dandiset {identifier}: the archive answered with {_excerpt(found.identifier)}")
+        return found
 
     def versions(self, identifier: str) -> list[VersionSummary]:
         """All versions of a Dandiset, the draft among them."""

@@ -182,6 +182,12 @@ def test_a_version_listed_twice_is_a_bad_answer(server: Any, client: ArchiveClie
         client.versions("000001")
 
 
+def test_the_record_of_another_dandiset_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:
+    server.then({"identifier": "000002", "created": "", "modified": "", "embargo_status": "OPEN"})
+    with pytest.raises(BadAnswer, match=r"Dandiset 000001: the archive answered with '000002'"):
+        client.dandiset("000001")
+
+
 def test_the_record_of_another_version_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:
     server.then(version("0.230629.1955"))
     with pytest.raises(BadAnswer, match=r"version draft: the archive answered with '0\.230629\.1955'"):
