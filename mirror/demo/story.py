@@ -191,7 +191,10 @@ def _at_hand() -> list[str]:
     of_a_checkout = (Path(sys.prefix).parent / "scripts" / "dandi-mirror").is_file()
     if not of_a_checkout:
         return []
-    return [f'export PATH={shlex.quote(str(programs))}:"$PATH"   # dandi-mirror, datalad and git-annex are there']
+    return [
+        "# dandi-mirror, datalad and git-annex are there:",
+        f'export PATH={shlex.quote(str(programs))}:"$PATH"',
+    ]
 
 
 def _bold(text: str) -> str:
