@@ -53,16 +53,9 @@ class Unreadable(msgspec.Struct, frozen=True):
     reason: str
 
 
-class VersionInfo(msgspec.Struct, frozen=True):
+class VersionInfo(VersionSummary, frozen=True):
     """A version's record with its metadata document, from `…/versions/{v}/info/`."""
 
-    version: str
-    name: str
-    asset_count: int
-    size: int
-    status: str
-    created: str
-    modified: str
     metadata: msgspec.Raw
 
 
