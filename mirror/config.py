@@ -177,15 +177,6 @@ class Settings(_Section):
         Field(description="how many Dandisets are worked on at a time"),
     ] = 2
 
-    @property
-    def layout_settings(self) -> tuple[str, ...]:
-        """`key=value` of each setting that differs from its default and so changes trees, sorted.
-
-        Mirrors in which these are equal have equal hashes.
-        """
-        mine, usual = self.flat(), Settings().flat()
-        return tuple(f"{key}={mine[key]}" for key in sorted(LAYOUT_SETTINGS) if mine[key] != usual[key])
-
     def flat(self) -> dict[str, object]:
         """Every setting by its dotted name."""
         return {key: _at(self, key) for key in SETTINGS}
@@ -213,6 +204,3 @@ SETTINGS: Mapping[str, FieldInfo] = _settings_of(Settings)
 
 GROUPS = frozenset(key.split(".")[0] for key in SETTINGS if "." in key)
 """The first half of those names that have two."""
-
-LAYOUT_SETTINGS = ("select.assets", "text_in_git.max_bytes")
-"""The settings that change what a version's tree holds."""

@@ -15,6 +15,7 @@ from mirror import config_file
 from mirror.config import GROUPS, SETTINGS, Settings, TextInGit
 from mirror.config_layers import Loaded, load, variable_of
 from mirror.errors import ConfigError
+from mirror.sync.dandiset import layout_of
 
 ROOT = Path(__file__).parent.parent
 
@@ -353,9 +354,10 @@ def test_no_text_whatever_makes_reading_fail_otherwise_than_by_a_complaint(text:
 def test_layout_settings_are_those_that_change_trees_and_are_not_default(
     write: Callable[[str], Path],
 ) -> None:
-    assert Settings().layout_settings == ()
+    assert layout_of(Settings()).trailer == "1"
     write("jobs: 9\ntext_in_git: {max_bytes: 0}\nselect: {assets: '\\.nwb$', exclude: [000003]}\n")
-    assert load().settings.layout_settings == (r"select.assets=\.nwb$", "text_in_git.max_bytes=0")
+    # As in a trailer, where a backslash is escaped.
+    assert layout_of(load().settings).trailer == r"1 select.assets=\\.nwb$ text_in_git.max_bytes=0"
 
 
 def test_settings_are_frozen_and_refuse_what_they_do_not_know() -> None:

@@ -146,17 +146,7 @@ class Observer:
             if (before.value.modified, before.value.asset_count) != (after.value.modified, after.value.asset_count):
                 why = "its time or asset count moved meanwhile"
                 continue
-            return Observation(
-                info=after.value,
-                metadata=self._document(after.value),
-                answered=after.date,
-                assets=gathering.assets,
-                entries=gathering.entries,
-                removed=[path for path in earlier.assets if path not in gathering.assets],
-                before=earlier.assets,
-                base=earlier.base,
-                size=gathering.size,
-            )
+            return self._observation(after, gathering, earlier)
         raise Moving(
             f"Dandiset {self._identifier}: version {version} kept changing while it was listed, {ATTEMPTS} times"
             f" ({why}); it is left for the next sync"
@@ -181,16 +171,20 @@ class Observer:
         after = self.look(version)
         if gathering.assets.keys() != earlier.assets.keys() or after.value.modified != before.value.modified:
             return None
+        gathering.size = state.holding.bytes
+        return self._observation(after, gathering, earlier)
+
+    def _observation(self, answer: Answer[VersionInfo], gathering: _Gathering, earlier: Earlier) -> Observation:
         return Observation(
-            info=after.value,
-            metadata=self._document(after.value),
-            answered=after.date,
+            info=answer.value,
+            metadata=self._document(answer.value),
+            answered=answer.date,
             assets=gathering.assets,
             entries=gathering.entries,
-            removed=[],
+            removed=[path for path in earlier.assets if path not in gathering.assets],
             before=earlier.assets,
             base=earlier.base,
-            size=state.holding.bytes,
+            size=gathering.size,
         )
 
     def _document(self, info: VersionInfo) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Reader:
         releases, waiting = self._new_releases(published)
         drift += self._disorder(releases, published)
         draft = self._draft(releases, state, everything=everything)
-        self._check_paths(draft)
+        self._check(draft)
         return Reading(releases, draft, versions, waiting, tuple(drift))
 
     def _draft(self, releases: list[Observation], state: DandisetState, *, everything: bool) -> Observation:
@@ -90,7 +90,7 @@ class Reader:
                 waiting[version.version] = why
             else:
                 seen = self.observer.observe(version.version, self._earlier(observed), release=True)
-                self._check_paths(seen)
+                self._check(seen)
                 observed.append(seen)
         return observed, waiting
 
@@ -150,7 +150,7 @@ class Reader:
                 same_layout=tip.layout == self.layout.trailer,
             )
 
-    def _check_paths(self, seen: Observation) -> None:
+    def _check(self, seen: Observation) -> None:
         """Refuse a version that no tree can hold, or that sends people elsewhere."""
         self._check_download_addresses(seen)
         try:

@@ -22,6 +22,7 @@ from mirror.dataset.records import (
     joined,
     lines_by_path,
     records_path,
+    split_lines,
 )
 from mirror.git.objects import BLOB, MODE_FILE, MODE_LINK, Entry, Oid, hash_object
 from mirror.git.pack import PackWriter
@@ -75,9 +76,7 @@ class TreeWriter:
         for entry in step.entries:
             path = tree_path(entry.path)
             if entry.held.kind == ANNEXED:
-                assert entry.sha256 is not None
-                key = sha256e_key(entry.path, entry.size, entry.sha256)
-                yield path, Entry(MODE_LINK, add_blob(link_target(path, key)))
+                yield path, Entry(MODE_LINK, add_blob(link_target(path, annex_key(entry))))
             elif entry.held.kind == TEXT:
                 yield path, Entry(MODE_FILE, texts[entry.path])
             else:
@@ -210,9 +209,9 @@ def held_assets(objects: Objects, tree: Oid, read_line: Callable[[bytes], tuple[
     assets: dict[str, Held] = {}
     pending = objects.lookup(tree, PENDING_FILE)
     if pending is not None:
-        assets.update(read_line(line) for line in objects.blob(pending.oid).splitlines(keepends=True))
+        assets.update(map(read_line, split_lines(objects.blob(pending.oid))))
     records = objects.lookup(tree, b".dandi/assets")
     if records is not None:
         for _, entry in objects.list_tree(records.oid):
-            assets.update(read_line(line) for line in objects.blob(entry.oid).splitlines(keepends=True))
+            assets.update(map(read_line, split_lines(objects.blob(entry.oid))))
     return assets

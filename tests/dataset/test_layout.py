@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from mirror.config import LAYOUT_SETTINGS, Settings
+from mirror.config import Select, Settings, TextInGit
 from mirror.dataset import layout
 from mirror.dataset.commits import Changes, CommitFacts, trailers
 from mirror.dataset.layout import Layout, fixed_files, named_like_text
+from mirror.sync.dandiset import layout_of
 
 TEXTS = [
     *("a.json", "a.tsv", "a.csv", "a.txt", "a.md", "a.rst", "a.yaml", "a.yml", "a.toml", "a.xml", "a.html"),
@@ -68,9 +69,11 @@ def test_a_filter_of_any_letters_stays_one_trailer(pattern: str) -> None:
 
 
 def test_every_setting_that_changes_trees_is_in_the_trailer() -> None:
-    defaults = Settings()
-    assert set(LAYOUT_SETTINGS) == {"select.assets", "text_in_git.max_bytes"}
-    assert Layout(defaults.text_in_git.max_bytes, defaults.select.assets).trailer == str(layout.NUMBER)
+    number = str(layout.NUMBER)
+    assert layout_of(Settings()).trailer == number
+    assert layout_of(Settings(select=Select(assets="a"))).trailer == f"{number} select.assets=a"
+    assert layout_of(Settings(text_in_git=TextInGit(max_bytes=0))).trailer == f"{number} text_in_git.max_bytes=0"
+    assert layout_of(Settings(jobs=9, annex_metadata=False, select=Select(exclude=("000003",)))).trailer == number
 
 
 def test_the_fixed_files_are_part_of_the_format() -> None:

@@ -332,3 +332,23 @@ def test_a_store_of_another_archive_is_left_alone(
     ):
         sync(settings_of(other, store))
     assert refs_of(dandiset) == before
+
+
+@pytest.mark.parametrize(("changed", "singles", "pages"), [(29, 29, 0), (30, 0, 1)])
+def test_changed_assets_are_asked_for_one_by_one_when_few_and_by_the_page_when_many(
+    archive: DemoArchive, mirror_once: MirrorOnce, changed: int, singles: int, pages: int
+) -> None:
+    identifier = archive.create_dandiset("Many")
+    archive.add_assets(identifier, [(f"sub-1/{number:04d}.nwb", b"%d" % number) for number in range(1200)])
+    mirror_once().check()
+    for number in range(changed):
+        archive.replace_asset(identifier, f"sub-1/{number:04d}.nwb", content=b"new %d" % number)
+    archive.requests.clear()
+
+    [outcome] = mirror_once().outcomes
+
+    assert outcome.message == f"draft: {changed} modified"
+    assert archive.count(path=r"^/api/assets/[^/]+/info/") == singles
+    listings = [one for one in archive.requests if one.path.endswith("/versions/draft/assets/")]
+    assert sum("metadata" in str(one.query) for one in listings) == pages
+    assert len(listings) == 2 + pages  # the slim listing has two pages
