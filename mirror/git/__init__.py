@@ -4,7 +4,8 @@ Knows nothing of DANDI or git-annex; imports nothing of ours but `errors`. Start
 together.
 
 - `objects`: trees, commits and tags as values and as bytes; `refs`: the same for `packed-refs` and its kin. Pure.
-- `pack` writes objects, `reader` reads them, `trees` edits trees between the two.
+- `pack` writes objects (`pack_index` and `delta` are parts of its format), `reader` reads them, `trees` edits trees
+  between the two.
 - `bare` makes a new repository; `ref_files` and `packs` are what is on disk and how it changes; `repair` clears away
   what a dead process left.
 - `files` and `process`: durable small files, and git in a clean environment.

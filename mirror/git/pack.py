@@ -10,20 +10,20 @@ from __future__ import annotations
 import io
 import os
 import struct
-import sys
 import tempfile
-from array import array
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
+from functools import lru_cache
 from hashlib import sha1
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+from zlib import adler32
 
 from isal import isal_zlib
 
 from mirror.git.files import sync_folder
 from mirror.git.objects import BLOB, COMMIT, TAG, TREE, Oid
+from mirror.git.pack_index import PackIndex
 
 TEMPORARY_PREFIX: Final = "tmp_pack_mirror_"
 """Names of unfinished packs begin so: git ignores `tmp_*`, its own housekeeping removes them, and we know ours."""
@@ -33,48 +33,47 @@ PACK_MODE: Final = 0o444
 # On 850 kB of text isal's level 1 takes 1.3 ms and gives 0.31 of the size; zlib's level 6 takes 13.7 ms for 0.32.
 _LEVEL: Final = 1
 
-# What is small is mostly digits of digests, which hardly deflate, and there are hundreds of thousands of it. Measured
-# on 100,000 assets: level 1 takes 4.0 µs a link (0.55 of its size), 4.7 µs a URL log (0.66), 8.0 µs a small tree
-# (0.51), half the time of all writing. Not to deflate blobs takes 0.4 µs, level 0 on trees 0.9 µs (0.85): a third off
-# the time of writing, a third more on disk, which is 0.3 KB an asset.
-_SMALL: Final = 1024
-_SMALL_TREE_LEVEL: Final = 0
-
-_CODES: Final = {COMMIT: 1, TREE: 2, BLOB: 3, TAG: 4}
+_DELTA: Final = b"ofs-delta"
+_CODES: Final = {COMMIT: 1, TREE: 2, BLOB: 3, TAG: 4, _DELTA: 6}
 _KINDS: Final = {code: kind for kind, code in _CODES.items()}
-_WRITE_AT: Final = 1 << 20
-_BIG_OFFSET: Final = 1 << 31
-_PREPARED: Final = 1024
-_OIDS_AT_ONCE: Final = 1 << 16
+
+# What is small is mostly digits of digests, which hardly deflate, and there are millions of it: blobs of a few hundred
+# bytes, trees of one or two entries. Stored as it is, it takes 2 µs with all that belongs to it; deflated, 4 to 6 µs
+# more, and two thirds of the disk. (Level 0 makes it longer: its Huffman table alone takes 100 bytes.) Trees of many
+# entries are few, and their entries have more in common.
+_SMALL: Final = {BLOB: 1024, TREE: 512, COMMIT: 1024, TAG: 1024, _DELTA: 1024}
+
+# Little enough that the buffer's memory never goes back to the system and has to be asked for again: with 1 MiB, that
+# alone takes half a microsecond an object once the index is large.
+_WRITE_AT: Final = 1 << 16
+
+_HASH_AT_ONCE: Final = 1 << 20
+_READ_AT_ONCE: Final = 1 << 12
 
 _compress = isal_zlib.compress
-_adler32 = isal_zlib.adler32
 _crc32 = isal_zlib.crc32
-
-# A zlib stream of one stored block, up to its content: two bytes of zlib, "last block, stored", the length twice.
-_STORED: Final = [b"\x78\x01\x01" + struct.pack("<HH", size, size ^ 0xFFFF) for size in range(_SMALL)]
 
 
 class PackWriter:
     """A pack in the making, in the `objects/pack` folder where it will stay.
 
-    Per object it keeps a dictionary entry and 12 bytes, about 150 bytes in all. Not for use by several threads.
-    Leaving the `with` block without `finish` leaves nothing behind.
+    Of each object it keeps 34 bytes, and some 150 more if it can be found again: those of `add`, not those of
+    `add_new`. With `deflate_small`, small objects are deflated, too: that takes longer, and less disk. Not for use by
+    several threads. Leaving the `with` block without `finish` leaves nothing behind.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, deflate_small: bool = False) -> None:
         self._folder = folder
+        self._deflate_small = deflate_small
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
         self._path = Path(name)
         self._file = io.FileIO(descriptor, "r+")
         self._buffer = bytearray(_pack_header(0))
         self._flushed = 0
-        self._numbers: dict[Oid, int] = {}
-        self._offsets = array("Q")
-        self._crcs = array("I")
-        self._prepared: dict[bytes, list[tuple[bytes, bytes]]] = {
-            kind: [_headers(kind, size) for size in range(_PREPARED)] for kind in (BLOB, TREE)
-        }
+        self._index = PackIndex()
+        self._note: Callable[[Oid, int, int], None] = self._index.add
+        self._offsets: dict[Oid, int] = {}
+        self._bases: dict[Oid, tuple[bytes, int]] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -85,10 +84,10 @@ class PackWriter:
         self.discard()
 
     def __contains__(self, oid: object) -> bool:
-        return oid in self._numbers
+        return oid in self._offsets
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self._index)
 
     @property
     def size(self) -> int:
@@ -100,51 +99,78 @@ class PackWriter:
 
     def add(self, kind: bytes, body: bytes) -> Oid:
         """Put an object into the pack, unless it is there already, and return its name."""
-        size = len(body)
-        if size < _PREPARED and kind in self._prepared:
-            hashed, header = self._prepared[kind][size]
-        else:
-            hashed, header = _headers(kind, size)
+        hashed, header, stored = _headers(kind, len(body))
         oid = sha1(hashed + body, usedforsecurity=False).digest()
-        numbers = self._numbers
-        if oid in numbers:
-            return oid
-        if self._file.closed:
-            raise ValueError("this pack is finished")
-        if size >= _SMALL:
-            packed = header + _compress(body, _LEVEL)
-        elif kind == TREE:
-            packed = header + _compress(body, _SMALL_TREE_LEVEL)
+        if oid not in self._offsets:
+            self._offsets[oid] = self._put(oid, header, stored, body)
+        return oid
+
+    def add_new(self, kind: bytes, body: bytes) -> Oid:
+        """Put an object into the pack that is not there yet and will not be asked for here; return its name.
+
+        Nothing is remembered of it but its line of the index: `in` and `read` do not know it. That it is new is the
+        caller's promise, and `finish` fails if it was broken.
+        """
+        hashed, header, stored = _headers(kind, len(body))
+        oid = sha1(hashed + body, usedforsecurity=False).digest()
+        self._put(oid, header, stored, body)
+        return oid
+
+    def add_new_delta(self, base: Oid, delta: bytes, body: bytes) -> Oid:
+        """As `add_new`, for an object of the kind of `base` that is stored as what makes it out of that one.
+
+        `base` was put into this pack by `add`. That `delta` gives this body is the caller's promise: it is not tried.
+        """
+        kind, offset = self._bases.get(base) or self._base(base)
+        hashed, _, _ = _headers(kind, len(body))
+        oid = sha1(hashed + body, usedforsecurity=False).digest()
+        _, header, stored = _headers(_DELTA, len(delta))
+        self._put(oid, header + _distance(self.size - offset), stored, delta)
+        return oid
+
+    def _base(self, oid: Oid) -> tuple[bytes, int]:
+        found = self._bases[oid] = self.kind_of(oid), self._offsets[oid]
+        return found
+
+    def _put(self, oid: Oid, header: bytes, stored: bytes, body: bytes) -> int:
+        """Append an object; where it stands."""
+        if stored and not self._deflate_small:
+            packed = b"".join((header, stored, body, adler32(body).to_bytes(4, "big")))
         else:
-            packed = b"%b%b%b%b" % (header, _STORED[size], body, _adler32(body).to_bytes(4, "big"))
+            packed = header + _compress(body, _LEVEL)
         buffer = self._buffer
-        self._offsets.append(self._flushed + len(buffer))
-        self._crcs.append(_crc32(packed))
-        numbers[oid] = len(numbers)
+        offset = self._flushed + len(buffer)
+        self._note(oid, _crc32(packed), offset)
         buffer += packed
         if len(buffer) > _WRITE_AT:
             self._flush()
-        return oid
+        return offset
 
     def kind_of(self, oid: Oid) -> bytes:
-        """The kind of an object of this pack; `KeyError` when it is not in it."""
-        return _KINDS[self._packed(oid)[0] >> 4 & 7]
+        """The kind of an object that `add` put into this pack; `KeyError` when it did not."""
+        return _KINDS[self._bytes(self._offsets[oid], 1)[0] >> 4 & 7]
 
     def read(self, oid: Oid) -> tuple[bytes, bytes]:
-        """Kind and content of an object of this pack; `KeyError` when it is not in it."""
-        packed = self._packed(oid)
-        start = 0
-        while packed[start] & 0x80:
-            start += 1
-        return _KINDS[packed[0] >> 4 & 7], isal_zlib.decompress(packed[start + 1 :])
+        """Kind and content of an object that `add` put into this pack; `KeyError` when it did not."""
+        at = self._offsets[oid]
+        packed = self._bytes(at, _READ_AT_ONCE)
+        at += len(packed)
+        stream = isal_zlib.decompressobj()
+        parts = [stream.decompress(packed[_header_size(packed) :])]
+        while not stream.eof:
+            more = self._bytes(at, _READ_AT_ONCE)
+            if not more:
+                raise OSError(f"{self._path} is cut short: object {oid.hex()} is not all there")
+            at += len(more)
+            parts.append(stream.decompress(more))
+        return _KINDS[packed[0] >> 4 & 7], b"".join(parts)
 
-    def _packed(self, oid: Oid) -> bytes:
-        number = self._numbers[oid]
-        start = self._offsets[number]
-        end = self._offsets[number + 1] if number + 1 < len(self._offsets) else self.size
+    def _bytes(self, start: int, count: int) -> bytes:
+        """What stands there. No object is partly on disk, so this begins with all of it, or with as much of it."""
         if start >= self._flushed:
-            return bytes(self._buffer[start - self._flushed : end - self._flushed])
-        return os.pread(self._file.fileno(), end - start, start)
+            start -= self._flushed
+            return bytes(self._buffer[start : start + count])
+        return os.pread(self._file.fileno(), count, start)
 
     def _flush(self) -> None:
         view = memoryview(self._buffer)
@@ -156,9 +182,11 @@ class PackWriter:
 
     def finish(self) -> str | None:
         """Make the pack part of the repository, durably. Its name, `pack-…`; None when nothing was added."""
-        if not self._numbers:
+        if not self._index:
             self.discard()
             return None
+        self._close()
+        self._index.sort()
         self._flush()
         os.pwrite(self._file.fileno(), _pack_header(len(self)), 0)
         checksum = self._checksum()
@@ -183,21 +211,16 @@ class PackWriter:
         """SHA-1 of the whole file: the header at its front was known last, so it is read once more."""
         self._file.seek(0)
         digest = sha1(usedforsecurity=False)
-        chunk = bytearray(_WRITE_AT)
+        chunk = bytearray(_HASH_AT_ONCE)
         with memoryview(chunk) as view:
             while count := self._file.readinto(view):
                 digest.update(view[:count])
         return digest.digest()
 
     def _write_index(self, path: Path, checksum: bytes) -> None:
-        oids = sorted(self._numbers)
-        order = array("I", map(self._numbers.__getitem__, oids))
-        self._numbers = {}
-        crcs = array("I", map(self._crcs.__getitem__, order))
-        offsets = array("Q", map(self._offsets.__getitem__, order))
         with path.open("xb") as file:
             os.fchmod(file.fileno(), PACK_MODE)
-            for part in index_parts(oids, crcs, offsets, checksum):
+            for part in self._index.parts(checksum):
                 file.write(part)
             file.flush()
             os.fsync(file.fileno())
@@ -206,52 +229,53 @@ class PackWriter:
         """Drop what is not finished. Does nothing after `finish`."""
         self._file.close()
         self._path.unlink(missing_ok=True)
-        self._numbers = {}
+        self._close()
+        self._index = PackIndex()
         self._buffer = bytearray()
 
-
-def index_parts(
-    oids: Sequence[Oid], crcs: Sequence[int], offsets: Sequence[int], pack_checksum: bytes
-) -> Iterator[bytes]:
-    """A pack index, version 2, piece by piece, for objects given in the order of their names."""
-    digest = sha1(usedforsecurity=False)
-    for part in _index_tables(oids, crcs, offsets):
-        digest.update(part)
-        yield part
-    digest.update(pack_checksum)
-    yield pack_checksum
-    yield digest.digest()
+    def _close(self) -> None:
+        """From now on, nothing is found here and nothing can be added."""
+        self._offsets, self._bases = {}, {}
+        self._note = _refuse
 
 
-def _index_tables(oids: Sequence[Oid], crcs: Sequence[int], offsets: Sequence[int]) -> Iterator[bytes]:
-    yield b"\377tOc\0\0\0\2"
-    yield _big_endian(array("I", [bisect_left(oids, bytes([first + 1])) for first in range(255)] + [len(oids)]))
-    for start in range(0, len(oids), _OIDS_AT_ONCE):
-        yield b"".join(oids[start : start + _OIDS_AT_ONCE])
-    yield _big_endian(array("I", crcs))
-    # Offsets that do not fit in 31 bits stand in a second table; the first then holds their number there.
-    large = array("Q", (offset for offset in offsets if offset >= _BIG_OFFSET))
-    numbers = iter(range(len(large)))
-    yield _big_endian(array("I", (o if o < _BIG_OFFSET else _BIG_OFFSET | next(numbers) for o in offsets)))
-    yield _big_endian(large)
-
-
-def _big_endian(numbers: array[int]) -> bytes:
-    if sys.byteorder == "little":
-        numbers.byteswap()
-    return numbers.tobytes()
+def _refuse(*_: object) -> None:
+    raise ValueError("this pack is finished")
 
 
 def _pack_header(count: int) -> bytes:
     return b"PACK\0\0\0\2" + count.to_bytes(4, "big")
 
 
-def _headers(kind: bytes, size: int) -> tuple[bytes, bytes]:
-    """What stands before an object of this size: where it is hashed, and in the pack."""
+@lru_cache(maxsize=4096)
+def _headers(kind: bytes, size: int) -> tuple[bytes, bytes, bytes]:
+    """What stands before an object of this size: where it is hashed, in the pack, and in zlib's format.
+
+    The last is empty for what is not small: that is deflated. What is small is stored in a single block, whose header
+    is two bytes of zlib, "last block, stored", and the length twice.
+    """
     packed = bytearray()
     byte, rest = _CODES[kind] << 4 | size & 15, size >> 4
     while rest:
         packed.append(byte | 0x80)
         byte, rest = rest & 0x7F, rest >> 7
     packed.append(byte)
-    return b"%b %d\0" % (kind, size), bytes(packed)
+    stored = b"\x78\x01\x01" + struct.pack("<HH", size, size ^ 0xFFFF) if size < _SMALL[kind] else b""
+    return b"%b %d\0" % (kind, size), bytes(packed), stored
+
+
+def _header_size(packed: bytes) -> int:
+    size = 1
+    while packed[size - 1] & 0x80:
+        size += 1
+    return size
+
+
+def _distance(distance: int) -> bytes:
+    """How far before a delta its base begins: seven bits a byte, the highest first, each further byte adding one."""
+    encoded = bytearray((distance & 0x7F,))
+    while distance := distance >> 7:
+        distance -= 1
+        encoded.append(distance & 0x7F | 0x80)
+    encoded.reverse()
+    return bytes(encoded)

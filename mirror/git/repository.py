@@ -61,9 +61,9 @@ class Repository:
         with self.objects() as objects:
             return ref_files.read_refs(self.path, lambda oid: _peel(objects, oid))
 
-    def writer(self) -> PackWriter:
-        """A new pack in this repository; hand it to `publish`."""
-        return PackWriter(packs.pack_folder(self.path))
+    def writer(self, *, deflate_small: bool = False) -> PackWriter:
+        """A new pack in this repository; hand it to `publish`. `deflate_small`: take longer, for less disk."""
+        return PackWriter(packs.pack_folder(self.path), deflate_small=deflate_small)
 
     def objects(self, writer: PackWriter | None = None) -> Objects:
         """The objects of the repository and, before them, those of an unfinished pack. To be closed."""
