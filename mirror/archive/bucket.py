@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
 from mirror.archive.http import Http, Malformed, Reply, checked_url
+from mirror.archive.listing import in_order
 from mirror.archive.s3 import (
     ListingPage,
     ObjectVersion,
@@ -140,6 +141,19 @@ class Bucket:
             deleted = page.deleted | (deleted & {marker[0]} if marker else frozenset())
             yield from (version for version in page.versions if version.key not in deleted)
 
+    def current_objects(self, prefix: S3Location, *, jobs: int | None = None) -> Iterator[list[ObjectVersion]]:
+        """The current version of every object whose key starts with `prefix.key`, page by page, ascending by key.
+
+        Few are one request. Many are read by several requests at once, while no more than some `2 * jobs` pages wait
+        to be taken. Closing the iterator ends it: what is still being asked for is not waited for.
+        With one job, pages are asked for only from where the server said that the next one begins.
+        """
+
+        def ask(part: str, marker: tuple[str, str], delimiter: str) -> ListingPage:
+            return self._listing(prefix.sibling(part), marker if marker[0] else None, delimiter)
+
+        yield from in_order(ask, prefix.key, max(1, jobs or self._jobs), f"the listing of {_name(prefix)}")
+
     def version_ids(
         self, locations: Collection[S3Location], *, seen: Callable[[str, str | None], object] | None = None
     ) -> Mapping[S3Location, str | ArchiveError | None]:
@@ -222,7 +236,7 @@ class Bucket:
         except ArchiveError as error:
             return error
 
-    def _listing(self, prefix: S3Location, marker: tuple[str, str] | None) -> ListingPage:
+    def _listing(self, prefix: S3Location, marker: tuple[str, str] | None, delimiter: str = "") -> ListingPage:
         def read(reply: Reply) -> ListingPage:
             _check(reply, subject)
             try:
@@ -231,6 +245,8 @@ class Bucket:
                 raise Malformed(str(error)) from None
 
         query = {"prefix": prefix.key, "encoding-type": "url", "max-keys": str(KEYS_PER_PAGE)}
+        if delimiter:
+            query["delimiter"] = delimiter
         if marker:
             query |= {"key-marker": marker[0]} | ({"version-id-marker": marker[1]} if marker[1] else {})
         subject = f"the listing of {_name(prefix)}"

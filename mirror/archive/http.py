@@ -50,7 +50,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 # Query parameters that messages may show. Whatever else a query holds may be a signature.
 PLAIN_PARAMETERS = frozenset({"page", "page_size", "order", "ordering", "metadata", "embargoed"}) | frozenset(
-    {"versions", "prefix", "encoding-type", "max-keys", "key-marker", "version-id-marker", "versionId"}
+    {"versions", "prefix", "delimiter", "encoding-type", "max-keys", "key-marker", "version-id-marker", "versionId"}
 )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Literal
 from urllib.parse import quote, unquote, unquote_plus, urlsplit
 from xml.parsers import expat
@@ -129,63 +130,171 @@ class ListingPage(msgspec.Struct, frozen=True):
     last_key: str | None
     next_marker: tuple[str, str] | None
     """key and version id after which the next page begins; None on the last page"""
+    prefixes: list[str]
+    """what a listing with a delimiter shows in place of the keys that share a prefix up to it"""
+
+
+_ENTRIES = frozenset({"Version", "DeleteMarker", "CommonPrefixes"})
 
 
 def parse_listing(body: bytes) -> ListingPage:
     """The answer to `GET bucket?versions`. `ValueError` says what is wrong with one that is none.
 
-    Only ends of elements are of interest: the fields of an entry end before the entry does.
+    What servers send day in, day out is read by one regular expression, in a fifth of the time that an XML parser
+    takes; whatever is not exactly of that form, by an XML parser.
     """
-    fields: dict[str, str] = {}
+    return read_common_listing(body) or read_any_listing(body)
+
+
+# Texts of the common form: no markup, no reference, and nothing that an XML parser would change or refuse.
+_TEXT = r"[ !-%'-;=?-~]*+"
+_GAP = r"[ \n\t]*+"
+_ASIDE = (
+    rf"(?:<StorageClass>{_TEXT}</StorageClass>|<ChecksumAlgorithm>{_TEXT}</ChecksumAlgorithm>"
+    rf"|<ChecksumType>{_TEXT}</ChecksumType>|[ \n\t]++"
+    rf"|<Owner>(?:<ID>{_TEXT}</ID>|<DisplayName>{_TEXT}</DisplayName>|[ \n\t]++)*+</Owner>)*+"
+)
+_FIELDS = {
+    "Key": r"([ !-%'-;=?-~]++)",
+    "VersionId": rf"({_TEXT})",
+    "ETag": r"(?:&quot;|&#34;|\")?+([ !#-%'-;=?-~]*+)(?:&quot;|&#34;|\")?+",
+    "Size": r"([0-9]{1,18}+)",
+    "LastModified": rf"({_TEXT})",
+    "IsLatest": r"(true|false)",
+}
+_OF_MARKER = "|".join(f"{name}>{_TEXT}</{name}" for name in ("Key", "VersionId", "IsLatest", "LastModified"))
+_MARKER = rf"<DeleteMarker>((?:<(?:{_OF_MARKER})>|{_ASIDE[3:-3]})*+)</DeleteMarker>{_GAP}"
+_ROOT_NAMES = (
+    *("Name", "Prefix", "KeyMarker", "VersionIdMarker", "NextKeyMarker", "NextVersionIdMarker"),
+    *("MaxKeys", "Delimiter", "EncodingType", "IsTruncated"),
+)
+_OF_ROOT = "|".join(f"{name}(?:>{_TEXT}</{name}>|/>)" for name in _ROOT_NAMES)
+_HEAD = re.compile(
+    rf'(?:<\?xml version="1\.0" encoding="[Uu][Tt][Ff]-8"\?>)?{_GAP}'
+    rf'<ListVersionsResult(?: xmlns="[!#-%(-;=?-~]*")?>{_GAP}((?:<(?:{_OF_ROOT}){_GAP})*+)'
+)
+_TAIL = re.compile(
+    rf"((?:<(?:{_OF_ROOT}|CommonPrefixes>{_GAP}<Prefix>{_TEXT}</Prefix>{_GAP}</CommonPrefixes>){_GAP})*+)"
+    rf"</ListVersionsResult>{_GAP}"
+)
+_SIMPLE = re.compile(r"<([A-Za-z]+)(?:/>|>([^<]*)</)")
+_SHARED = re.compile(rf"<CommonPrefixes>{_GAP}<Prefix>([^<]*)</Prefix>{_GAP}</CommonPrefixes>{_GAP}")
+_FIELD_NAMES = re.compile(rf"<({'|'.join(_FIELDS)})>")
+
+
+@lru_cache(maxsize=32)
+def _entries(order: tuple[str, ...]) -> re.Pattern[str]:
+    """What finds versions whose fields come in this order, delete markers, and all that follows in one piece."""
+    fields = _ASIDE.join(f"<{name}>{_FIELDS[name]}</{name}>" for name in order)
+    return re.compile(rf"<Version>{_ASIDE}{fields}{_ASIDE}</Version>{_GAP}|{_MARKER}|(?s:(.+))")
+
+
+def read_common_listing(body: bytes) -> ListingPage | None:
+    """A listing in the form that servers send; None where `body` is of any other, a listing or not."""
+    try:
+        text = body.decode("ascii")
+    except UnicodeDecodeError:
+        return None
+    head = _HEAD.match(text)
+    if not head:
+        return None
+    begin = text.find("<Version>")
+    order = tuple(_FIELD_NAMES.findall(text, begin, text.find("</Version>", begin)) if begin >= 0 else _FIELDS)
+    if len(order) != len(_FIELDS) or len(set(order)) != len(order):
+        return None
+    rows = _entries(order).findall(text, head.end())
+    # Whatever is no entry takes all that follows it along, so that only the last row can be of that kind.
+    tail = _TAIL.fullmatch(rows.pop()[-1]) if rows else None
+    if not tail:
+        return None
+    fields = dict(_SIMPLE.findall(head[1] + _SHARED.sub("", tail[1])))
+    markers = [dict(_SIMPLE.findall(row[-2])) for row in rows if row[-2]] if "<DeleteMarker>" in text else []
+    if markers:
+        if not all("Key" in marker and "IsLatest" in marker for marker in markers):
+            return None
+        rows = [row for row in rows if not row[-2]]
+    columns = [order.index(name) for name in ("Key", "VersionId", "ETag", "Size", "LastModified", "IsLatest")]
+    versions = [
+        ObjectVersion(key, None if version_id == "null" else version_id, etag, int(size), modified, latest == "true")
+        for key, version_id, etag, size, modified, latest in map(itemgetter(*columns), rows)
+    ]
+    deleted = [marker["Key"] for marker in markers if marker["IsLatest"] == "true"]
+    return _page(versions, deleted, _SHARED.findall(tail[1]), fields)
+
+
+def read_any_listing(body: bytes) -> ListingPage:
+    """A listing in any form that XML allows. Entries hold their fields directly or, as `Owner`, one level down."""
+    root: dict[str, str] = {}
+    fields = root
     versions: list[ObjectVersion] = []
-    markers: list[str] = []
-    root = text = ""
+    deleted: list[str] = []
+    prefixes: list[str] = []
+    outermost = text = ""
 
     def start(name: str, _attributes: dict[str, str]) -> None:
-        nonlocal root, text
-        root = root or name
+        nonlocal outermost, text, fields
+        outermost = outermost or name
         text = ""
+        if name in _ENTRIES:
+            fields = {}
 
     def data(value: str) -> None:
         nonlocal text
         text = value
 
     def end(name: str) -> None:
-        nonlocal text
-        if name == "Version":
-            take = fields.pop
-            version_id = take("VersionId")
-            versions.append(
-                ObjectVersion(
-                    take("Key"),
-                    None if version_id == "null" else version_id,
-                    take("ETag").strip('"'),
-                    int(take("Size")),
-                    take("LastModified"),
-                    take("IsLatest") == "true",
-                )
-            )
-        elif name == "DeleteMarker":
-            key = fields.pop("Key")
-            if fields.pop("IsLatest") == "true":
-                markers.append(key)
-        else:
+        nonlocal text, fields
+        if name not in _ENTRIES:
             fields[name] = text
             text = ""
+            return
+        if name == "Version":
+            versions.append(_version(fields))
+        elif name == "CommonPrefixes":
+            prefixes.append(fields["Prefix"])
+        elif fields["IsLatest"] == "true":
+            deleted.append(fields["Key"])
+        else:
+            fields["Key"]
+        fields = root
 
     _parse(body, start, data, end)
-    if root != "ListVersionsResult":
-        raise ValueError(f"<{root}> where <ListVersionsResult> was expected")
+    if outermost != "ListVersionsResult":
+        raise ValueError(f"<{outermost}> where <ListVersionsResult> was expected")
+    return _page(versions, deleted, prefixes, root)
+
+
+def _version(fields: dict[str, str]) -> ObjectVersion:
+    version_id = fields["VersionId"]
+    return ObjectVersion(
+        fields["Key"],
+        None if version_id == "null" else version_id,
+        fields["ETag"].strip('"'),
+        int(fields["Size"]),
+        fields["LastModified"],
+        fields["IsLatest"] == "true",
+    )
+
+
+def _page(
+    versions: list[ObjectVersion], deleted: list[str], prefixes: list[str], fields: dict[str, str]
+) -> ListingPage:
+    next_key = fields.get("NextKeyMarker", "")
     if fields.get("EncodingType") == "url":
-        versions = [_decoded(version) for version in versions]
-        markers = [unquote_plus(key) for key in markers]
-        fields["NextKeyMarker"] = unquote_plus(fields.get("NextKeyMarker", ""))
+        versions = [_decoded(version) if "%" in version.key or "+" in version.key else version for version in versions]
+        deleted, prefixes = [unquote_plus(key) for key in deleted], [unquote_plus(prefix) for prefix in prefixes]
+        next_key = unquote_plus(next_key)
     marker = None
     if fields.get("IsTruncated") == "true":
-        marker = (fields.get("NextKeyMarker", ""), fields.get("NextVersionIdMarker", ""))
-        if not marker[0]:
+        marker = (next_key, fields.get("NextVersionIdMarker", ""))
+        if not next_key:
             raise ValueError("more follow, but not from where")
-    return ListingPage(versions, frozenset(markers), versions[-1].key if versions else None, marker)
+    return ListingPage(versions, frozenset(deleted), versions[-1].key if versions else None, marker, prefixes)
+
+
+def _decoded(version: ObjectVersion) -> ObjectVersion:
+    # Amazon writes a space as `+` and a plus as `%2B`.
+    return msgspec.structs.replace(version, key=unquote_plus(version.key))
 
 
 def _parse(
@@ -211,11 +320,3 @@ def _parse(
         raise ValueError(f"not XML: {error}") from None
     except KeyError as error:
         raise ValueError(f"an entry without {error.args[0]}") from None
-
-
-def _decoded(version: ObjectVersion) -> ObjectVersion:
-    key = version.key
-    if "%" not in key and "+" not in key:
-        return version
-    # Amazon writes a space as `+` and a plus as `%2B`.
-    return msgspec.structs.replace(version, key=unquote_plus(key))

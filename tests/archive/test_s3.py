@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from urllib.parse import quote_plus
 from xml.sax.saxutils import escape
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mirror.archive.instances import KNOWN_INSTANCES, content_hosts
-from mirror.archive.s3 import S3Location, content_url_allowed, object_url, parse_listing, parse_location
+from mirror.archive.s3 import (
+    ObjectVersion,
+    S3Location,
+    content_url_allowed,
+    object_url,
+    parse_listing,
+    parse_location,
+    read_any_listing,
+    read_common_listing,
+)
 from mirror.errors import RecordRefused
 
 BLOB = "blobs/d16/03f/d1603fe2-d844-465a-bc25-36746dcb213b"
@@ -168,3 +178,110 @@ def test_listings_are_read_back(rows: list[tuple[str, str, int, bool]], pretty: 
 def test_what_is_no_listing_is_said_so(body: bytes, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         parse_listing(body)
+
+
+# Both ways of reading a listing agree, whatever it is.
+
+ORDERS = {
+    "Amazon": ("Key", "VersionId", "IsLatest", "LastModified", "ETag", "ChecksumType", "Size", "Owner", "StorageClass"),
+    "MinIO": ("Key", "LastModified", "ETag", "Size", "StorageClass", "Owner", "IsLatest", "VersionId"),
+    "moto": ("ETag", "Size", "StorageClass", "Key", "VersionId", "IsLatest", "LastModified", "Owner"),
+}
+texts = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), max_size=12)
+MARKUP = ["<!-- x -->", "<![CDATA[x]]>", "<!DOCTYPE x>", "<?x y?>", "&amp;", "&#65;", "&quot;", "<", ">", "]]>", "&",
+          "\r\n", "\x00", "\ufffe", "é", " ", "\n", '"', "%", "+", "null", "true", "\ufeff", "<a/>", "<ID>x</ID>",
+          "<Key>k</Key>", "<Key/>", "<Size>1</Size>", "</Version>", "<Version>", "<Version/>", "<DeleteMarker>",
+          "</DeleteMarker>", "<Owner>", "</Owner>", "<CommonPrefixes>", "<EncodingType>url</EncodingType>",
+          "<CommonPrefixes><Prefix>p/</Prefix></CommonPrefixes>", "<IsTruncated>true</IsTruncated>",
+          "<NextKeyMarker>m</NextKeyMarker>"]  # fmt: skip
+
+
+@st.composite
+def listings(draw: st.DrawFn) -> str:
+    """The text of a listing as one of several servers writes it."""
+    order = ORDERS[draw(st.sampled_from(sorted(ORDERS)))]
+    gap = draw(st.sampled_from(["", "\n  "]))
+    quote = draw(st.sampled_from(["&quot;", "&#34;", '"', ""]))
+    url = draw(st.booleans())
+    entries = []
+    for key, size, deleted in draw(st.lists(st.tuples(keys, st.integers(0, 9**20), st.booleans()), max_size=4)):
+        values = {
+            "Key": escape(quote_plus(key, safe="/") if url else key),
+            "VersionId": draw(st.sampled_from(["null", "v.1_x", ""])),
+            "IsLatest": draw(st.sampled_from(["true", "false"])),
+            "LastModified": "2026-01-01T00:00:00.000Z",
+            "ETag": f"{quote}{size:x}-2{quote}",
+            "Size": str(size),
+            "ChecksumType": "FULL_OBJECT",
+            "StorageClass": "STANDARD",
+            "Owner": f"{gap}<ID>o</ID><DisplayName>{escape(draw(texts))}</DisplayName>",
+        }
+        names = [name for name in order if not deleted or name not in ("ETag", "Size", "StorageClass", "ChecksumType")]
+        tag = "DeleteMarker" if deleted else "Version"
+        entries.append(
+            f"<{tag}>{gap}{gap.join(f'<{name}>{values[name]}</{name}>' for name in names)}{gap}</{tag}>{gap}"
+        )
+    prefixes = [f"<CommonPrefixes><Prefix>{escape(quote_plus(key))}</Prefix></CommonPrefixes>" for key in draw(
+        st.lists(keys, max_size=2))]  # fmt: skip
+    more = "<IsTruncated>true</IsTruncated><NextKeyMarker>a%20b</NextKeyMarker>" if draw(st.booleans()) else ""
+    root = f"<Name>b</Name><Prefix/>{'<EncodingType>url</EncodingType>' if url else ''}"
+    head = draw(st.sampled_from(['<?xml version="1.0" encoding="UTF-8"?>\n', ""]))
+    parts = [root, more] if draw(st.booleans()) else [more, root]
+    return (
+        f'{head}<ListVersionsResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">{gap}{parts[0]}'
+        f"{''.join(entries)}{''.join(prefixes)}{parts[1]}</ListVersionsResult>"
+    )
+
+
+def both_ways(body: bytes) -> tuple[object, object]:
+    """What each way makes of a body: a page, or what is wrong with it."""
+
+    def outcome(read: Callable[[bytes], object]) -> object:
+        try:
+            return read(body)
+        except ValueError as error:
+            return str(error)
+
+    return outcome(read_common_listing), outcome(read_any_listing)
+
+
+@given(listings())
+def test_both_ways_of_reading_a_listing_agree(text: str) -> None:
+    common, slow = both_ways(text.encode())
+    assert common is None or common == slow
+
+
+@settings(max_examples=400)
+@given(listings(), st.lists(st.tuples(st.floats(0, 1), st.sampled_from(MARKUP), st.integers(0, 8)), max_size=3))
+def test_both_ways_agree_on_listings_that_were_tampered_with(text: str, edits: list[tuple[float, str, int]]) -> None:
+    for where, inserted, removed in edits:
+        at = int(where * len(text))
+        at = text.rfind(">", 0, at) + 1 if removed % 2 else at
+        text = text[:at] + inserted + text[at + removed // 2 :]
+    common, slow = both_ways(text.encode())
+    assert common is None or common == slow
+
+
+@given(listings(), st.floats(0, 1))
+def test_a_listing_that_is_cut_short_is_none(text: str, share: float) -> None:
+    body = text.encode()
+    body = body[: int(len(body) * share)]
+    assume(len(body) < len(text.encode()))
+    assert read_common_listing(body) is None
+    with pytest.raises(ValueError, match="not XML"):
+        parse_listing(body)
+
+
+@pytest.mark.parametrize("server", sorted(ORDERS))
+def test_what_servers_send_is_read_the_fast_way(server: str) -> None:
+    values = {"Key": "a+b%2B", "VersionId": "v", "IsLatest": "true", "LastModified": "t", "ETag": "&quot;e&quot;"}
+    values |= {"Size": "7", "ChecksumType": "FULL_OBJECT", "StorageClass": "STANDARD", "Owner": "<ID>o</ID>"}
+    fields = "".join(f"<{name}>{values[name]}</{name}>" for name in ORDERS[server])
+    page = read_common_listing(
+        f"<ListVersionsResult><EncodingType>url</EncodingType><Version>{fields}</Version><DeleteMarker><Key>c%0Ad</Key>"
+        "<VersionId>w</VersionId><IsLatest>true</IsLatest><LastModified>t</LastModified></DeleteMarker>"
+        "<CommonPrefixes><Prefix>e+f/</Prefix></CommonPrefixes></ListVersionsResult>".encode()
+    )
+    assert page is not None
+    assert page.versions == [ObjectVersion("a b+", "v", "e", 7, "t", True)]
+    assert (page.deleted, page.prefixes, page.last_key) == ({"c\nd"}, ["e f/"], "a b+")
