@@ -12,13 +12,14 @@ from mirror.demo import documents, records
 from mirror.demo.asset_lists import assets_page
 from mirror.demo.clock import http_date
 from mirror.demo.dandiset_lists import dandisets_page
-from mirror.demo.model import Asset, Dandiset, User, Version
-from mirror.demo.paging import page_of
+from mirror.demo.model import Asset, Dandiset, User, Version, Zarr
+from mirror.demo.paging import boolean, page_of
 from mirror.demo.problems import Problem, forbidden, no_such_page, not_found, unauthorized
 from mirror.demo.publishing import Publishing
 from mirror.demo.records import to_json
 from mirror.demo.signing import Signer
 from mirror.demo.web import Request, Response
+from mirror.demo.zarr_lists import zarr_files_page, zarrs_page
 
 _JSON = "application/json"
 _WORTH_COMPRESSING = 200
@@ -49,7 +50,9 @@ class Api:
             (rf"(?:{nested}|{asset.replace('asset_id', 'top_id')})", self._asset),
             (rf"(?:{nested}|{asset.replace('asset_id', 'top_id')})/info", self._asset_info),
             (rf"(?:{nested}|{asset.replace('asset_id', 'top_id')})/download", self._asset_download),
+            (r"zarr", self._zarrs),
             (rf"zarr/(?P<zarr_id>{_UUID})", self._zarr),
+            (rf"zarr/(?P<zarr_id>{_UUID})/files", self._zarr_files),
         ]
         self._routes = [(re.compile(pattern), view) for pattern, view in routes]
 
@@ -194,17 +197,28 @@ class Api:
         shown = {"response-content-disposition": f'{disposition}; filename="{asset.path.rpartition("/")[2]}"'}
         if disposition == "inline":
             shown["response-content-type"] = asset.stored.get("encodingFormat", "application/octet-stream")
-        signature = self._signer.sign(asset.blob.key)
-        query = urlencode({**shown, **signature}, quote_via=quote)
-        location = f"{self._archive.addresses.bucket_url}/{asset.blob.key}?{query}"
-        return Response(302, b"", {"Location": location, "Content-Type": "text/html; charset=utf-8"})
+        return self._redirect_to(asset.blob.key, shown)
+
+    def _zarrs(self, call: _Call) -> Response:
+        body = zarrs_page(self._archive, call.may_read, call.parameters, call.address)
+        return Response(200, body, {"Content-Type": _JSON})
 
     def _zarr(self, call: _Call) -> Response:
-        zarr = self._archive.zarrs.get(call.found["zarr_id"])
-        # An embargoed Zarr is not there for strangers, where an embargoed asset is 401.
-        if zarr is None or not call.may_read(self._archive.dandisets[zarr.dandiset]):
-            raise not_found()
-        return _json(records.zarr_record(zarr))
+        return _json(records.zarr_record(call.zarr()))
+
+    def _zarr_files(self, call: _Call) -> Response:
+        zarr = call.zarr()
+        if call.method == "HEAD" or boolean(call.parameters, "download", False):
+            # Whether there is such a file is for the bucket to say.
+            return self._redirect_to(zarr.key + call.parameters.get("prefix", ""), {})
+        body = zarr_files_page(self._archive, zarr, call.parameters, call.address)
+        return Response(200, body, {"Content-Type": _JSON})
+
+    def _redirect_to(self, key: str, shown: dict[str, str]) -> Response:
+        """To an object of the bucket, by a signed address; `shown` says how it is to be presented."""
+        query = urlencode({**shown, **self._signer.sign(key)}, quote_via=quote)
+        location = f"{self._archive.addresses.bucket_url}/{quote(key)}?{query}"
+        return Response(302, b"", {"Location": location, "Content-Type": "text/html; charset=utf-8"})
 
 
 class _Call:
@@ -213,6 +227,7 @@ class _Call:
     def __init__(self, archive: Publishing, request: Request, user: User | None, found: dict[str, str]) -> None:
         self.archive = archive
         self.user = user
+        self.method = request.method
         self.found = found
         self.parameters = request.parameters
         host = request.headers.get("host")
@@ -242,6 +257,13 @@ class _Call:
             raise not_found()
         self.check_access(self.archive.dandisets[asset.dandiset])
         return asset
+
+    def zarr(self) -> Zarr:
+        zarr = self.archive.zarrs.get(self.found["zarr_id"])
+        # An embargoed Zarr is not there for strangers, where an embargoed asset is 401.
+        if zarr is None or not self.may_read(self.archive.dandisets[zarr.dandiset]):
+            raise not_found()
+        return zarr
 
     def may_read(self, dandiset: Dandiset) -> bool:
         return dandiset.is_open or (self.user is not None and self.user.username in dandiset.owners)

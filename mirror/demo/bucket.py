@@ -8,6 +8,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from mirror.demo.clock import Clock
 from mirror.demo.ids import Ids
@@ -32,8 +33,7 @@ class ObjectVersion:
         return len(self.content or b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """One entry of a listing: a version of a key, or (`version` None) a common prefix."""
 
     key: str
@@ -104,6 +104,12 @@ class Bucket:
 
     def is_private(self, key: str) -> bool:
         return key in self._private
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Every key with `prefix`, also of deleted objects, in order."""
+        with self._lock:
+            self._sort()
+            return [key for key, _ in self._grouped(prefix, "", bisect_left(self._keys, prefix), "")]
 
     def list_objects(self, *, prefix: str = "", delimiter: str = "", after: str = "", limit: int = 1000) -> Page:
         """Current objects with `prefix`, after the key or common prefix `after`."""

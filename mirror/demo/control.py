@@ -26,7 +26,10 @@ _ARCHIVE_METHODS = (
     "touch_draft",
     "add_asset",
     "add_assets",
+    "add_zarr",
     "add_zarr_asset",
+    "link_zarr",
+    "change_zarr",
     "ingest_zarr",
     "replace_asset",
     "rename_asset",
@@ -69,7 +72,8 @@ def encoded(value: Any) -> Any:
 
 
 def decoded(value: Any) -> Any:
-    if isinstance(value, dict) and value.keys() == {"base64"}:
+    # A Zarr may have one file, of this very name.
+    if isinstance(value, dict) and value.keys() == {"base64"} and isinstance(value["base64"], str):
         return b64decode(value["base64"])
     if isinstance(value, dict):
         return {key: decoded(item) for key, item in value.items()}

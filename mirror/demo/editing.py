@@ -75,8 +75,8 @@ class Editing(Holdings):
             gone = {asset.asset_id for version in self._versions(dandiset) for asset in version.assets.values()}
             for asset_id in gone:
                 del self.assets[asset_id]
-            self.zarrs = {key: zarr for key, zarr in self.zarrs.items() if zarr.dandiset != identifier}
             del self.dandisets[identifier]
+            self._hand_over_zarrs(identifier)
 
     def touch_draft(self, identifier: str, *, status: str | None = None) -> None:
         """Only `modified` and `status` move, as they do in the seconds after a change."""
@@ -107,30 +107,6 @@ class Editing(Holdings):
             self.save_draft(dandiset)
             return added
 
-    def add_zarr_asset(self, identifier: str, path: str, *, checksum: str | None = None, size: int = 0) -> str:
-        """A Zarr asset as the API shows it; without a checksum, one the archive has not ingested yet."""
-        with self.lock:
-            dandiset = self.dandiset(identifier)
-            zarr = Zarr(self.ids.uuid(), path, identifier, checksum, size)
-            self.zarrs[zarr.zarr_id] = zarr
-            asset_id = self._add(dandiset, path, None, zarr, {"encodingFormat": "application/x-zarr"})
-            dandiset.draft.assets_changed()
-            self.save_draft(dandiset)
-            return asset_id
-
-    def ingest_zarr(self, identifier: str, path: str, *, checksum: str, size: int) -> None:
-        """The archive has taken in a Zarr's files: the asset stays the same, its `modified` moves."""
-        with self.lock:
-            dandiset, asset = self.dandiset(identifier), self.asset(identifier, path)
-            if asset.zarr is None:
-                raise UsageError(f"the asset {path!r} is no Zarr")
-            dandiset.draft.size += size - asset.zarr.size
-            asset.zarr.checksum, asset.zarr.size = checksum, size
-            asset.modified = record_time(self.clock.stamp())
-            asset.forget_json()
-            dandiset.draft.assets_changed()
-            self.save_draft(dandiset)
-
     def replace_asset(
         self,
         identifier: str,
@@ -144,7 +120,7 @@ class Editing(Holdings):
         with self.lock:
             dandiset, old = self.dandiset(identifier), self.asset(identifier, path)
             blob = old.blob if content is None else self._blob(dandiset, content, hashed)
-            stored = _own_metadata(old) if metadata is None else metadata
+            stored = own_metadata(old) if metadata is None else metadata
             self._take_out(dandiset, old)
             asset_id = self._add(dandiset, path, blob, old.zarr if content is None else None, stored)
             dandiset.draft.assets_changed()
@@ -159,7 +135,7 @@ class Editing(Holdings):
                 raise UsageError(f"Dandiset {identifier} already has an asset {new_path!r}")
             self.refuse_path(new_path)
             self._take_out(dandiset, old)
-            asset_id = self._add(dandiset, new_path, old.blob, old.zarr, _own_metadata(old))
+            asset_id = self._add(dandiset, new_path, old.blob, old.zarr, own_metadata(old))
             dandiset.draft.assets_changed()
             self.save_draft(dandiset)
             return asset_id
@@ -191,6 +167,9 @@ class Editing(Holdings):
         stored = documents.asset_defaults(path)
         if metadata:
             stored = jsonb({**stored, **metadata})
+        if zarr is not None:
+            # What was published holds the Zarr as it was then; a new asset shows it as it is now.
+            zarr = self.zarrs.get(zarr.zarr_id, zarr)
         created, modified = record_time(self.clock.stamp()), record_time(self.clock.stamp())
         asset = Asset(self.ids.uuid(), dandiset.identifier, path, blob, zarr, stored, created, modified)
         self.assets[asset.asset_id] = draft.assets[path] = asset
@@ -219,11 +198,20 @@ class Editing(Holdings):
             self.objects.set_private(blob.key, False)
         return blob
 
+    def _hand_over_zarrs(self, identifier: str) -> None:
+        """The Zarrs of a Dandiset that is gone now belong to one that holds them, too, or are gone as well."""
+        heirs = {asset.zarr.zarr_id: asset.dandiset for asset in self.assets.values() if asset.zarr}
+        for zarr in [zarr for zarr in self.zarrs.values() if zarr.dandiset == identifier]:
+            if zarr.zarr_id in heirs:
+                zarr.dandiset = heirs[zarr.zarr_id]
+            else:
+                del self.zarrs[zarr.zarr_id]
+
     @staticmethod
     def _versions(dandiset: Dandiset) -> list[Version]:
         return [dandiset.draft, *dandiset.published.values()]
 
 
-def _own_metadata(asset: Asset) -> Document:
+def own_metadata(asset: Asset) -> Document:
     """An asset's metadata without what belongs to its id and its publication."""
     return {key: value for key, value in asset.stored.items() if key not in _COMPUTED | _PUBLICATION}

@@ -2,6 +2,7 @@
 
 archive.api_faults.add(Status(503), path=r"/dandisets/$", times=2)
 archive.api_faults.add(Before(replace_an_asset), path=r"assets/.*page=2")
+archive.s3_faults.add(LostVersions(), path=rf"versions.*prefix=zarr/{zarr_id}/")
 """
 
 from __future__ import annotations
@@ -95,6 +96,18 @@ class Redirect(Fault):
         return Response(self.status, b"", {"Location": self.location})
 
 
+@dataclass(frozen=True)
+class LostVersions(Fault):
+    """A page of an S3 listing of versions that lacks its first ones and does not say so."""
+
+    count: int = 1
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        response = answer(request)
+        response.body = re.sub(rb"<Version>.*?</Version>", b"", response.body, count=self.count, flags=re.DOTALL)
+        return response
+
+
 class RepeatedPage(Fault):
     """The results of the page before this one, with this one's links."""
 
@@ -145,7 +158,7 @@ class Rule:
     struck: int = field(default=0, init=False)
 
     def strikes(self, request: Request) -> bool:
-        if self.method not in (None, request.method) or re.search(self.path, request.target) is None:
+        if self.method not in (None, request.method) or not request.matches(self.path):
             return False
         if self.times is not None and self.struck >= self.times:
             return False
@@ -168,6 +181,7 @@ class Faults:
     ) -> Rule:
         """Misbehave on requests whose path and query match this regular expression; `times=None` for always.
 
+        Both are looked at as they were sent and decoded, so `prefix=zarr/` strikes the listing of any Zarr.
         The returned rule counts how often it `struck`.
         """
         rule = Rule(fault, path, method, after, times)

@@ -6,6 +6,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
+from mirror.demo.zarr_checksums import files_in
+
 Document = dict[str, Any]
 """a metadata document, as JSON"""
 
@@ -45,7 +47,7 @@ class Blob:
 
 @dataclass(slots=True, eq=False)
 class Zarr:
-    """A Zarr as the API shows it. Its files are not kept yet; they belong under `key` in the bucket."""
+    """A Zarr: what the archive has ingested of it. Its files are under `key` in the bucket."""
 
     zarr_id: str
     name: str
@@ -63,8 +65,7 @@ class Zarr:
 
     @property
     def file_count(self) -> int:
-        """The checksum's middle part: `md5-<files>--<size>`."""
-        return int(self.checksum.split("-")[1]) if self.checksum else 0
+        return files_in(self.checksum) if self.checksum else 0
 
 
 @dataclass(slots=True, eq=False)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mirror.demo import documents
 from mirror.demo.clock import Clock, document_time, record_time
 from mirror.demo.documents import Addresses, jsonb
-from mirror.demo.editing import Editing
 from mirror.demo.holdings import EMBARGO_TERM
 from mirror.demo.ids import Ids
 from mirror.demo.model import EMBARGOED, OPEN, UNEMBARGOING, Asset, Dandiset, Document, Version
+from mirror.demo.zarrs import Zarrs
 from mirror.errors import UsageError
 
 
@@ -22,7 +22,7 @@ class _DueDoi:
     due: datetime
 
 
-class Publishing(Editing):
+class Publishing(Zarrs):
     """What owners and the archive's staff do."""
 
     def __init__(self, addresses: Addresses, clock: Clock, ids: Ids, bucket_name: str, *, strict: bool) -> None:
@@ -31,11 +31,22 @@ class Publishing(Editing):
         """seconds from publication to the DOI; None for at once, as tests of other things want it"""
         self._due: list[_DueDoi] = []
 
-    def publish(self, identifier: str, *, release_notes: str = "", doi: bool = True, version: str | None = None) -> str:
-        """Publish the draft; the new version's name. `doi=False`: no DOI until `mint_doi`."""
+    def publish(
+        self,
+        identifier: str,
+        *,
+        release_notes: str = "",
+        doi: bool = True,
+        version: str | None = None,
+        allow_zarrs: bool = False,
+    ) -> str:
+        """Publish the draft; the new version's name. `doi=False`: no DOI until `mint_doi`.
+
+        `allow_zarrs`: as an archive would that had learnt to publish Zarrs. The version shows them as they are now.
+        """
         with self.lock:
             dandiset = self.dandiset(identifier)
-            self._refuse_publication(dandiset)
+            self._refuse_publication(dandiset, allow_zarrs=allow_zarrs)
             now = self.clock.stamp()
             name = version or _free_name(dandiset, now)
             if name in dandiset.published:
@@ -125,13 +136,13 @@ class Publishing(Editing):
             else:
                 self._set_access(dandiset, UNEMBARGOING, dandiset.embargoed_until)
 
-    def _refuse_publication(self, dandiset: Dandiset) -> None:
+    def _refuse_publication(self, dandiset: Dandiset, *, allow_zarrs: bool) -> None:
+        if self.strict and not dandiset.is_open:
+            raise UsageError("Operation only allowed on OPEN dandisets")
+        if not allow_zarrs and any(asset.zarr for asset in dandiset.draft.assets.values()):
+            raise UsageError("Cannot publish dandisets which contain zarrs")
         if not self.strict:
             return
-        if not dandiset.is_open:
-            raise UsageError("Operation only allowed on OPEN dandisets")
-        if any(asset.zarr for asset in dandiset.draft.assets.values()):
-            raise UsageError("Cannot publish dandisets which contain zarrs")
         if dandiset.draft.status == "Published":
             raise UsageError("There have been no changes to the draft version since the last publish.")
         if dandiset.draft.status != "Valid" or not dandiset.draft.assets:
@@ -145,6 +156,9 @@ class Publishing(Editing):
         whole["datePublished"] = when
         asset.stored = jsonb(whole)
         asset.published = True
+        if asset.zarr:
+            # What was published stays as it was, though the Zarr's files may change.
+            asset.zarr = replace(asset.zarr)
         asset.modified = record_time(self.clock.stamp())
         asset.forget_json()
 
@@ -176,6 +190,7 @@ class Publishing(Editing):
                 asset.forget_json()
                 if asset.blob:
                     self.objects.set_private(asset.blob.key, asset.blob not in readable)
+        self._guard_zarrs(dandiset)
         self.save_draft(dandiset)
 
     def _published(self, identifier: str, version: str) -> Version:

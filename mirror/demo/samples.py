@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 
 from mirror.demo.nwb import MOUSE, RAT, Recording, Species, nwb_bytes
 from mirror.demo.publishing import Publishing
+from mirror.demo.zarr_files import ome_zarr_files, sample_image
+
+SLICE = "sub-R12/micr/sub-R12_sample-1_SPIM.ome.zarr"
+"""the Zarr of the second Dandiset: a picture of the rat's brain, in three resolutions"""
 
 _RIPPLES = (
     Recording("M541", "20240102", 1),
@@ -19,8 +24,8 @@ _RIPPLES_LATER = Recording("M677", "20240105", 4, sex="F", age="P113D")
 def sample_dandisets(archive: Publishing) -> list[str]:
     """The archive of the first five minutes; the identifiers of its Dandisets.
 
-    The first has NWB files and text in two published versions, the second is a draft only, the third has one
-    subject and one version.
+    The first has NWB files and text in two published versions, the second is a draft only and has a Zarr, the third
+    has one subject and one version.
     """
     return [_ripples(archive), _place_cells(archive), _pilot(archive)]
 
@@ -56,6 +61,7 @@ def _place_cells(archive: Publishing) -> str:
     archive.add_asset(identifier, "README.md", b"# Place cells\n\nOne rat so far.\n")
     _add_recording(archive, identifier, _recording_of("R12", "20240210", 5, RAT))
     _add_recording(archive, identifier, _recording_of("R13", "20240211", 6, RAT))
+    archive.add_zarr(identifier, SLICE, ome_zarr_files(sample_image(), chunks=(16, 16)))
     return identifier
 
 
@@ -119,10 +125,46 @@ def many_dandisets(archive: Publishing, *, count: int = 1000, files: int = 3) ->
     return identifiers
 
 
+def chunks_of_a_zarr(count: int) -> Iterator[tuple[str, bytes]]:
+    """The files of a Zarr of so many, tiny and all different: three of metadata, and chunks, at most 100 a folder."""
+    yield ".zattrs", b"{}"
+    yield ".zgroup", b'{"zarr_format": 2}'
+    side = max(1, math.ceil((count - 3) / 10_000))
+    yield "0/.zarray", _zarray(side)
+    for number in range(count - 3):
+        outer, rest = divmod(number, 10_000)
+        yield f"0/0/{outer}/{rest // 100}/{rest % 100}", number.to_bytes(8, "little")
+
+
+def _zarray(side: int) -> bytes:
+    """Each chunk is one number; those that there are no files of are zero."""
+    return _json(
+        {
+            "zarr_format": 2,
+            "shape": [1, side, 100, 100],
+            "chunks": [1, 1, 1, 1],
+            "dtype": "<u8",
+            "compressor": None,
+            "fill_value": 0,
+            "order": "C",
+            "filters": None,
+            "dimension_separator": "/",
+        }
+    )
+
+
+def one_large_zarr(archive: Publishing, *, count: int = 100_000) -> str:
+    """A Dandiset whose one asset is a Zarr of so many files."""
+    identifier = archive.create_dandiset(f"A Zarr of {count} files")
+    archive.add_zarr(identifier, "sub-1/micr/sub-1_sample-1_SPIM.ome.zarr", dict(chunks_of_a_zarr(count)))
+    return identifier
+
+
 PRESETS: dict[str, Callable[[Publishing], object]] = {
     "empty": lambda archive: None,  # noqa: ARG005
     "demo": sample_dandisets,
     "bench-2000": one_large_dandiset,
     "bench-100000": lambda archive: one_large_dandiset(archive, count=100_000),
     "many-dandisets": many_dandisets,
+    "zarr-100000": one_large_zarr,
 }

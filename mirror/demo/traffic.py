@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+
+from mirror.demo.web import found_in_target
 
 
 @dataclass(frozen=True)
@@ -43,12 +44,15 @@ class Traffic:
         path: str | None = None,
         status: int | None = None,
     ) -> int:
-        """How many exchanges were of this kind. `path` is a regular expression, searched in path and query."""
+        """How many exchanges were of this kind. `path` is a regular expression, searched in path and query.
+
+        Path and query are searched as they were sent and decoded.
+        """
         return sum(
             (server is None or exchange.server == server)
             and (method is None or exchange.method == method)
             and (status is None or exchange.status == status)
-            and (path is None or re.search(path, f"{exchange.path}?{exchange.query}") is not None)
+            and (path is None or found_in_target(path, f"{exchange.path}?{exchange.query}"))
             for exchange in self
         )
 

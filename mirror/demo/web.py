@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import socket
 import struct
 import threading
@@ -63,8 +64,17 @@ class Request:
     def parameters(self) -> dict[str, str]:
         return dict(parse_qsl(self.query, keep_blank_values=True))
 
+    def matches(self, pattern: str) -> bool:
+        """Whether this regular expression is found in path and query, as they were sent or decoded."""
+        return found_in_target(pattern, self.target)
+
     def with_parameters(self, **changes: str) -> Request:
         return replace(self, query=urlencode({**self.parameters, **changes}))
+
+
+def found_in_target(pattern: str, target: str) -> bool:
+    """Clients differ in what they encode: `prefix=zarr/` is to find `prefix=zarr%2F`, too."""
+    return re.search(pattern, target) is not None or re.search(pattern, unquote(target)) is not None
 
 
 @dataclass

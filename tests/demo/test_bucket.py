@@ -93,6 +93,21 @@ def test_every_version_is_listed_newest_first(steps: list[tuple[str, bool]]) -> 
     assert latest.keys() == {key for key, _ in steps}
 
 
+@given(STEPS, st.sampled_from(["", "a", "a/", "é"]))
+def test_keys_are_those_that_were_ever_written_or_deleted(steps: list[tuple[str, bool]], prefix: str) -> None:
+    expected = sorted({key for key, _ in steps if key.startswith(prefix)}, key=str.encode)
+    assert bucket_of(steps).keys(prefix) == expected
+
+
+def test_a_seed_gives_the_same_version_ids_for_ever() -> None:
+    """What was made with a seed once is compared with what is made with it today."""
+    ids = Ids(3)
+    assert [ids.s3_version() for _ in range(2)] == [
+        "9_Z68iju3EPsBk1IPn2yHqAy16v9BTN6",
+        "9dOMA6PKBLNP08cO9JRSuM9FgdrpsIWM",
+    ]
+
+
 @given(STEPS)
 def test_a_bucket_whose_versions_are_all_deleted_is_empty(steps: list[tuple[str, bool]]) -> None:
     bucket = bucket_of(steps)

@@ -12,6 +12,7 @@ from mirror.demo import DemoArchive
 from mirror.demo.faults import (
     Before,
     LostPage,
+    LostVersions,
     Redirect,
     RepeatedPage,
     Reset,
@@ -135,3 +136,46 @@ def test_a_page_that_is_lost(archive: DemoArchive, address: str, session: Sessio
 def test_something_happens_between_two_pages(archive: DemoArchive, address: str, session: Session) -> None:
     archive.api_faults.add(Before(lambda: archive.rename_asset("000001", "0", "6")), path=r"[?&]page=2")
     assert listed(session, address) == ["0", "1", "3", "4", "5", "6"]
+
+
+class TestListingsOfAZarr:
+    @pytest.fixture
+    def zarr_id(self, archive: DemoArchive) -> str:
+        files = {f"0/{number}": b"%d" % number for number in range(5)}
+        return archive.add_zarr(archive.create_dandiset(), "a.zarr", files)
+
+    @pytest.fixture
+    def s3_address(self, archive: DemoArchive) -> str:
+        return f"{archive.s3_endpoint}/{archive.bucket}"
+
+    def test_they_are_struck_however_the_client_encodes_them(
+        self, archive: DemoArchive, zarr_id: str, s3_address: str, session: Session
+    ) -> None:
+        rule = archive.s3_faults.add(Status(503), path=rf"versions.*prefix=zarr/{zarr_id}/", times=2)
+        parameters = {"versions": "", "prefix": f"zarr/{zarr_id}/0/"}
+        encoded = session.get(s3_address, params=parameters)
+        assert "%2F" in encoded.url
+        plain = session.get(f"{s3_address}?versions&prefix=zarr/{zarr_id}/")
+        assert [encoded.status_code, plain.status_code, rule.struck] == [503, 503, 2]
+        assert archive.count(server="s3", path=rf"prefix=zarr/{zarr_id}/") == 2
+        assert session.get(s3_address, params=parameters).status_code == 200
+
+    def test_one_that_breaks_off(self, archive: DemoArchive, zarr_id: str, s3_address: str, session: Session) -> None:
+        archive.s3_faults.add(Truncated(), path="prefix=zarr/")
+        with pytest.raises(requests.exceptions.ChunkedEncodingError):
+            session.get(f"{s3_address}?versions&prefix=zarr/{zarr_id}/")
+
+    def test_one_that_lacks_files_and_does_not_say_so(
+        self, archive: DemoArchive, zarr_id: str, s3_address: str, session: Session
+    ) -> None:
+        archive.s3_faults.add(LostVersions(2), path="versions.*prefix=zarr/")
+        address = f"{s3_address}?versions&prefix=zarr/{zarr_id}/"
+        short, whole = session.get(address).text, session.get(address).text
+        assert (short.count("<Version>"), whole.count("<Version>")) == (3, 5)
+        assert "0/1</Key>" not in short
+        assert "<IsTruncated>false</IsTruncated>" in short
+
+    def test_of_the_api(self, archive: DemoArchive, zarr_id: str, session: Session) -> None:
+        archive.api_faults.add(Status(503), path=rf"zarr/{zarr_id}/files/\?.*prefix=0/")
+        address = f"{archive.api_url}/zarr/{zarr_id}/files/"
+        assert [session.get(address, params={"prefix": "0/"}).status_code for _ in range(2)] == [503, 200]

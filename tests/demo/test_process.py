@@ -30,6 +30,28 @@ def test_it_is_driven_from_here() -> None:
         assert archive.call("advance_clock", seconds=60).startswith("2026-11-20T15:35:00")
 
 
+def test_its_zarrs_are_driven_from_here() -> None:
+    with DemoProcess("empty") as archive, requests.Session() as session:
+        identifier = archive.call("create_dandiset", name="Remote")
+        files = {"0/0": b"\0\xff", ".zgroup": b"{}"}
+        zarr_id = archive.call("add_zarr", identifier=identifier, path="a.zarr", files=files, ingested=False)
+        address = f"{archive.api_url}/zarr/{zarr_id}/"
+        assert session.get(address).json()["status"] == "Pending"
+        archive.call("ingest_zarr", identifier=identifier, path="a.zarr")
+        assert session.get(address).json()["checksum"].endswith("-2--4")
+        archive.call("change_zarr", identifier=identifier, path="a.zarr", put={"base64": b"six"}, remove=["0/0"])
+        assert [file["Key"] for file in session.get(f"{address}files/").json()["results"]] == [".zgroup", "base64"]
+        assert session.get(f"{address}files/?prefix=base64&download=true").content == b"six"
+        archive.call("ingest_zarr", identifier=identifier, path="a.zarr", checksum=f"{'0' * 32}-7--99")
+        assert session.get(address).json()["file_count"] == 7
+        archive.call("link_zarr", identifier=identifier, path="b.zarr", zarr_id=zarr_id)
+        with pytest.raises(MirrorError, match="contain zarrs"):
+            archive.call("publish", identifier=identifier)
+        version = archive.call("publish", identifier=identifier, allow_zarrs=True)
+        listing = session.get(f"{archive.api_url}/dandisets/{identifier}/versions/{version}/assets/").json()
+        assert {asset["zarr"] for asset in listing["results"]} == {zarr_id}
+
+
 def test_what_it_refuses_is_an_error_here() -> None:
     with DemoProcess() as archive:
         with pytest.raises(MirrorError, match="has no Dandiset 000009"):
@@ -79,6 +101,16 @@ def test_presets_for_benchmarks(preset: str, dandisets: int, assets: int) -> Non
         assert len(listing["results"]) == listing["count"] == dandisets
         assert {one["draft_version"]["asset_count"] for one in listing["results"]} == {assets}
         assert listing["results"][0]["most_recent_published_version"]["asset_count"] == assets
+
+
+def test_the_preset_of_one_large_zarr() -> None:
+    with DemoProcess("zarr-100000") as archive:
+        (zarr,) = requests.get(f"{archive.api_url}/zarr/").json()["results"]
+        assert (zarr["status"], zarr["file_count"]) == ("Complete", 100_000)
+        listing = requests.get(f"{archive.api_url}/zarr/{zarr['zarr_id']}/files/?prefix=0/0/9/&limit=300").json()
+        folders = {file["Key"].rpartition("/")[0] for file in listing["results"]}
+        assert folders == {"0/0/9/0", "0/0/9/1", "0/0/9/10"}
+        assert len({file["ETag"] for file in listing["results"]}) == 300
 
 
 def test_the_command_ends_at_a_signal() -> None:

@@ -126,6 +126,59 @@ def test_versions_are_listed_as_by_moto(s3: Any, moto: Any, parameters: dict[str
     assert versions(s3, **parameters, MaxKeys=1) == listed
 
 
+ZARR_KEYS = [
+    ".zgroup",
+    "0/.zarray",
+    "0/0/0",
+    "0/0/1",
+    "0/0.5",
+    "0/1/0",
+    "0/10/0",
+    "00",
+    "1/.zarray",
+    "1/0/0",
+    "1/a b/+",
+    "2",
+]
+
+
+def fill_with_zarr(s3: Any) -> None:
+    for key in ZARR_KEYS:
+        s3.put_object(Bucket=BUCKET, Key=f"zarr/x/{key}", Body=key.encode())
+    for key in ("0/.zarray", "0/0/1", "2"):
+        s3.put_object(Bucket=BUCKET, Key=f"zarr/x/{key}", Body=b"again")
+    for key in ("0/0/0", "00", "2"):
+        s3.delete_object(Bucket=BUCKET, Key=f"zarr/x/{key}")
+
+
+@pytest.mark.parametrize("prefix", ["zarr/x/", "zarr/x/0/", "zarr/x/0", "zarr/x/0/0/", "zarr/x/1/", "zarr/"])
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_the_folders_of_a_zarr_are_listed_page_by_page(s3: Any, moto: Any, prefix: str, size: int) -> None:
+    fill_with_zarr(s3)
+    fill_with_zarr(moto)
+    whole = versions(s3, Prefix=prefix, Delimiter="/")
+    expected = versions(moto, Prefix=prefix, Delimiter="/")
+    assert [sorted(part) for part in whole] == [sorted(part) for part in expected]
+    assert versions(s3, Prefix=prefix, Delimiter="/", MaxKeys=size) == whole
+
+
+def test_a_page_that_ends_with_a_folder_goes_on_after_it(s3: Any) -> None:
+    fill_with_zarr(s3)
+    request = {"Bucket": BUCKET, "Prefix": "zarr/x/", "Delimiter": "/"}
+    first = s3.list_object_versions(**request, MaxKeys=2)
+    assert [one["Key"] for one in first["Versions"]] == ["zarr/x/.zgroup"]
+    assert [one["Prefix"] for one in first["CommonPrefixes"]] == ["zarr/x/0/"]
+    assert first["NextKeyMarker"] == "zarr/x/0/"
+    assert "NextVersionIdMarker" not in first
+    rest = s3.list_object_versions(**request, KeyMarker=first["NextKeyMarker"])
+    assert [one["Prefix"] for one in rest["CommonPrefixes"]] == ["zarr/x/1/"]
+    assert [one["Key"] for one in rest["Versions"]] == ["zarr/x/00", "zarr/x/2", "zarr/x/2"]
+    assert [one["Key"] for one in rest["DeleteMarkers"]] == ["zarr/x/00", "zarr/x/2"]
+    past_all = s3.list_object_versions(**request, KeyMarker="zarr/x/3")
+    assert "Versions" not in past_all
+    assert not past_all["IsTruncated"]
+
+
 def test_listings_of_keys_as_they_are(archive: DemoArchive, s3: Any) -> None:
     """Without the URL encoding that boto3 asks for, keys are plain XML text."""
     s3.put_object(Bucket=BUCKET, Key="a&b <c>", Body=b"")
