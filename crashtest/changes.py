@@ -18,13 +18,19 @@ class Contributors:
         self._archive = archive
         self._chance = chance
         self._paths: dict[str, list[str]] = {}
+        self._zarrs: dict[str, dict[str, list[str]]] = {}
+        """the files of each Dandiset's Zarrs, by path"""
         self._impossible: set[str] = set()
+        self._late: set[tuple[str, str]] = set()
+        """Zarrs that the archive has not taken in again yet: Dandiset and path"""
+        self._settled = True
         self._count = 0
 
-    def work(self) -> list[str]:
-        """Change some Dandisets and tell which."""
+    def work(self, *, settled: bool) -> list[str]:
+        """Change some Dandisets and tell which. `settled`: leave no Zarr that is late."""
         self._archive.call("advance_clock", seconds=self._chance.randint(60, 90_000))
-        changed = self._relent()
+        self._settled = settled
+        changed = sorted({*self._relent(), *self._take_in()})
         if not self._paths:
             changed += [self._create() for _ in range(_AT_FIRST)]
         elif self._chance.random() < 0.12:
@@ -33,7 +39,7 @@ class Contributors:
         for identifier in self._chance.sample(candidates, min(len(candidates), self._chance.randint(1, 2))):
             for _ in range(self._chance.randint(1, 3)):
                 self._edit(identifier)
-            if self._chance.random() < 0.4:
+            if not self._zarrs[identifier] and self._chance.random() < 0.4:
                 self._archive.call("publish", identifier=identifier)
             changed.append(identifier)
         return changed
@@ -41,6 +47,7 @@ class Contributors:
     def _create(self) -> str:
         identifier: str = self._archive.call("create_dandiset", name=f"Dandiset {len(self._paths)}")
         self._paths[identifier] = []
+        self._zarrs[identifier] = {}
         for _ in range(self._chance.randint(0, 6)):
             self._add(identifier)
         if self._chance.random() < 0.3:
@@ -57,8 +64,18 @@ class Contributors:
             self._archive.call("remove_asset", identifier=identifier, path="both/ways.nwb")
         return relented
 
+    def _take_in(self) -> list[str]:
+        """What was late is no more."""
+        late, self._late = sorted(self._late), set()
+        for identifier, path in late:
+            self._archive.call("ingest_zarr", identifier=identifier, path=path)
+        return [identifier for identifier, _ in late]
+
     def _edit(self, identifier: str) -> None:
-        paths = self._paths[identifier]
+        paths, zarrs = self._paths[identifier], self._zarrs[identifier]
+        if zarrs and self._chance.random() < 0.5:
+            self._change_zarr(identifier, self._chance.choice(sorted(zarrs)))
+            return
         what = self._chance.choice(("add", "replace", "describe", "rename", "remove")) if paths else "add"
         if what == "add":
             self._add(identifier)
@@ -78,9 +95,35 @@ class Contributors:
                 self._archive.call("rename_asset", identifier=identifier, path=path, new_path=paths[-1])
 
     def _add(self, identifier: str) -> None:
+        if self._chance.random() < 0.2:
+            self._add_zarr(identifier)
+            return
         path = self._path()
         self._paths[identifier].append(path)
         self._archive.call("add_asset", identifier=identifier, path=path, content=self._content())
+
+    def _add_zarr(self, identifier: str) -> None:
+        path = f"sub-{self._chance.randint(1, 5)}/image-{self._next()}.ome.zarr"
+        files = {name: self._content() for name in (".zgroup", "0/.zarray", "0/0/0", "0/0/1", "0/1/0")}
+        files["0/1/1"] = files["0/1/0"]
+        self._zarrs[identifier][path] = sorted(files)
+        self._archive.call("add_zarr", identifier=identifier, path=path, files=files)
+
+    def _change_zarr(self, identifier: str, path: str) -> None:
+        """Write some files, delete one; or take it out, or let it be late for once."""
+        zarrs = self._zarrs[identifier]
+        if self._chance.random() < 0.1:
+            del zarrs[path]
+            self._late.discard((identifier, path))
+            self._archive.call("remove_asset", identifier=identifier, path=path)
+            return
+        put = {f"0/{self._chance.randint(0, 3)}/{self._chance.randint(0, 3)}": self._content() for _ in range(2)}
+        gone = [self._chance.choice(zarrs[path])] if self._chance.random() < 0.5 else []
+        zarrs[path] = sorted({*zarrs[path], *put} - {*gone})
+        put = {name: content for name, content in put.items() if name not in gone}
+        late = not self._settled and self._chance.random() < 0.2
+        (self._late.add if late else self._late.discard)((identifier, path))
+        self._archive.call("change_zarr", identifier=identifier, path=path, put=put, remove=gone, ingested=not late)
 
     def _path(self) -> str:
         ending = self._chance.choice(("nwb", "nwb", "tsv", "md"))

@@ -150,8 +150,10 @@ def check_same_as_fresh(store: Path, fresh: Path, identifiers: list[str]) -> Non
 
 def _files(repository: Path, branch: str) -> set[str]:
     """The files of a branch with what they hold. Without the one that has the draft's times and status: of a draft in
-    which nothing else moved, the older mirror keeps the older ones."""
+    which nothing else moved, the older mirror keeps the older ones. And of Zarrs only where they are: a Zarr's draft
+    depends on the states that were seen."""
     lines = git(f"--git-dir={repository}", "ls-tree", "-r", branch).splitlines()
+    lines = [re.sub(r"^(160000 commit )[0-9a-f]+", r"\1", line) for line in lines]
     return {line for line in lines if not line.endswith("\t.dandi/version.json")}
 
 

@@ -62,6 +62,7 @@ class _Pair:
             return {}
         twin = Store.open(self.twin)
         folders = [twin.repository(identifier).path for identifier in identifiers]
+        folders += [twin.dataset(zarr_id).path for zarr_id in twin.zarrs()]
         return {folder.relative_to(self.twin).as_posix(): refs(folder) for folder in folders}
 
 
@@ -102,9 +103,10 @@ class CrashTest:
         """One round; what happened in it. `Loss` when something was lost: the store then lies in `lost-…`."""
         number = self.tally.rounds
         self.tally.rounds += 1
-        moved = self._contributors.work()
+        fresh = number % FRESH_EVERY == FRESH_EVERY - 1
+        moved = self._contributors.work(settled=fresh)
         self._known = sorted({*self._known, *moved})
-        if number % FRESH_EVERY == FRESH_EVERY - 1:
+        if fresh:
             return self._fresh_round(moved)
         with self._losses_kept(self._pair):
             return self._kill_and_look(self._pair, moved, repack=number % REPACK_EVERY == REPACK_EVERY - 1)

@@ -155,6 +155,25 @@ class TextInGit(_Section):
     max_bytes: Annotated[int, *_SIZE, Field(description="text assets up to this size; 0: none")] = 1048576
 
 
+class Zarr(_Section):
+    """How Zarrs are mirrored."""
+
+    hold: Annotated[
+        Literal["repository", "manifest", "none"],
+        Expects("`repository`, `manifest` or `none`"),
+        Field(
+            description="`repository`: each is a dataset; `manifest`: a list of its files, from which"
+            " `dandi-mirror materialize` writes the dataset; `none`: Zarrs are left out"
+        ),
+    ] = "repository"
+    repository_max_entries: Annotated[
+        int | None,
+        Field(strict=True, ge=0),
+        Expects("a whole number, 0 or more, or null"),
+        Field(description="of Zarrs with more files than this, only the manifest; null: however many they have"),
+    ] = None
+
+
 class Settings(_Section):
     """Everything that can be set."""
 
@@ -167,6 +186,7 @@ class Settings(_Section):
     ] = Path("dandi-mirror")
     select: Select = Select()
     text_in_git: TextInGit = TextInGit()
+    zarr: Zarr = Zarr()
     annex_metadata: Annotated[
         bool, *_BOOL, Field(description="species, subject, session and the like as git-annex metadata")
     ] = True

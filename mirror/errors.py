@@ -83,6 +83,10 @@ class StoreError(MirrorError):
     pass
 
 
+class ManifestDamaged(StoreError):
+    pass
+
+
 class ArchiveError(MirrorError):
     pass
 
@@ -104,6 +108,10 @@ class BadAnswer(ArchiveError):
 
 
 class Moving(ArchiveError):
+    pass
+
+
+class ZarrDiffers(ArchiveError):
     pass
 
 

@@ -69,6 +69,8 @@ def test_without_anything_the_defaults_hold(here: Path) -> None:
         "select.exclude": (),
         "select.assets": None,
         "text_in_git.max_bytes": 1048576,
+        "zarr.hold": "repository",
+        "zarr.repository_max_entries": None,
         "annex_metadata": True,
         "jobs": 2,
     }
@@ -354,10 +356,16 @@ def test_no_text_whatever_makes_reading_fail_otherwise_than_by_a_complaint(text:
 def test_layout_settings_are_those_that_change_trees_and_are_not_default(
     write: Callable[[str], Path],
 ) -> None:
-    assert layout_of(Settings()).trailer == "1"
+    assert layout_of(Settings()).trailer == "2"
     write("jobs: 9\ntext_in_git: {max_bytes: 0}\nselect: {assets: '\\.nwb$', exclude: [000003]}\n")
     # As in a trailer, where a backslash is escaped.
-    assert layout_of(load().settings).trailer == r"1 select.assets=\\.nwb$ text_in_git.max_bytes=0"
+    assert layout_of(load().settings).trailer == r"2 select.assets=\\.nwb$ text_in_git.max_bytes=0"
+
+
+@pytest.mark.parametrize(("hold", "trailer"), [("repository", "2"), ("manifest", "2"), ("none", "2 zarr.hold=none")])
+def test_how_zarrs_are_held_is_part_of_the_layout_only_where_they_are_left_out(hold: str, trailer: str) -> None:
+    settings = Settings.model_validate({"zarr": {"hold": hold, "repository_max_entries": 10}})
+    assert layout_of(settings).trailer == trailer
 
 
 def test_settings_are_frozen_and_refuse_what_they_do_not_know() -> None:

@@ -37,6 +37,7 @@ from mirror.archive.records import (
     Unreadable,
     VersionInfo,
     VersionSummary,
+    ZarrRecord,
 )
 from mirror.errors import ArchiveError, BadAnswer, ConfigError, NotAllowed, NotFound, UsageError
 
@@ -122,6 +123,7 @@ _VERSION_INFO = msgspec.json.Decoder(VersionInfo)
 _SLIM_ASSETS = msgspec.json.Decoder(_List[SlimAsset])
 _ASSETS = msgspec.json.Decoder(_List[Asset])
 _ASSET = msgspec.json.Decoder(Asset)
+_ZARR = msgspec.json.Decoder(ZarrRecord)
 _REFUSAL = msgspec.json.Decoder(_Refusal | str)
 
 
@@ -220,6 +222,10 @@ class ArchiveClient:
     def asset(self, asset_id: str) -> Asset:
         """One asset with its metadata."""
         return self._ask(f"/assets/{_segment(asset_id)}/info/", _ASSET, f"asset {asset_id}").value
+
+    def zarr(self, zarr_id: str) -> ZarrRecord:
+        """What the archive says of a Zarr at this moment."""
+        return self._ask(f"/zarr/{_segment(zarr_id)}/", _ZARR, f"Zarr {zarr_id}").value
 
     def signed_url(self, asset_id: str) -> str:
         """Where the archive sends a download of this asset: a signed URL, good for some hours.

@@ -75,3 +75,14 @@ class Asset(SlimAsset, frozen=True, gc=False, kw_only=True):
     """An asset with its metadata as the archive wrote it."""
 
     metadata: msgspec.Raw
+
+
+class ZarrRecord(msgspec.Struct, frozen=True):
+    """A Zarr, from `/zarr/{id}/`."""
+
+    zarr_id: str
+    status: str
+    checksum: str | None
+    """None while files are being uploaded, or taken in"""
+    file_count: int
+    size: int

@@ -9,7 +9,7 @@ import click
 
 from mirror.cli.options import log_level_option
 
-_NEEDED = ("datalad", "pynwb")
+_NEEDED = ("datalad", "pynwb", "zarr")
 
 
 @click.command()

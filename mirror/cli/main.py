@@ -32,6 +32,7 @@ class _Entry:
 COMMANDS = {
     "sync": _Entry("mirror.cli.sync", "Mirror what is new in the archive."),
     "status": _Entry("mirror.cli.status", "Tell what the mirror holds."),
+    "materialize": _Entry("mirror.cli.materialize", "Write the repositories of Zarrs held as manifests."),
     "config": _Entry("mirror.cli.config", "Show the settings in force."),
     "demo": _Entry("mirror.cli.demo", "Show the whole story on a small archive of its own."),
 }

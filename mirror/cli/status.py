@@ -87,7 +87,8 @@ def _record(row: Row) -> Record:
             "last_sync": state.synced,
             "last_full_check": state.checked,
             "pending": state.pending,
-            "zarrs_not_mirrored": state.zarrs,
+            "zarrs": state.zarrs,
+            "zarrs_failed": state.zarrs_failed,
             "waiting": state.waiting,
             "failure": _failure(row),
             "drift": [str(drift) for drift in state.drift],
@@ -132,9 +133,10 @@ def _notes(row: Row) -> list[str]:
         notes.append(f"not in the archive any more since {state.vanished}; kept")
     notes += [f"version {printable(version)} not taken yet: {why}" for version, why in state.waiting.items()]
     if state.pending:
-        notes.append(f"pending: {_counted(state.pending, 'asset')} that the archive has not hashed yet")
-    if state.zarrs:
-        notes.append(f"{_counted(state.zarrs, 'Zarr')}, not mirrored yet")
+        waiting = _counted(state.pending, "asset")
+        notes.append(f"pending: {waiting} that the archive has not hashed, or not taken in yet")
+    if len(state.zarrs_failed) > 1:
+        notes += [f"{printable(path)}: {printable(why)}" for path, why in state.zarrs_failed.items()]
     notes += [f"drift: {printable(str(drift))}" for drift in state.drift]
     return notes
 

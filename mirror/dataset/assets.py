@@ -24,8 +24,12 @@ ANNEXED, TEXT, PENDING, ZARR = "annexed", "text", "pending", "zarr"
 LEFT_OUT = frozenset({"access", "contentUrl"})
 """Fields of an asset's metadata that the archive computes anew for each answer, or that the annex branch holds."""
 
+SHA256, ZARR_CHECKSUM = "dandi:sha2-256", "dandi:dandi-zarr-checksum"
+"""What digests are called in an asset's metadata."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ZARR_CHECKSUM = re.compile(r"[0-9a-f]{32}-[0-9]+--[0-9]+", re.ASCII)
 _encode = msgspec.json.Encoder().encode
 
 
@@ -50,6 +54,8 @@ class Held(msgspec.Struct, frozen=True, gc=False):
             and self.modified == asset.modified
             and self.kind != PENDING
             and (self.published or not release)
+            # A release names the state that a Zarr was published in, a draft the Zarr as it goes on.
+            and not (release and self.kind == ZARR)
         )
 
 
@@ -59,8 +65,11 @@ class AssetEntry(msgspec.Struct, frozen=True, gc=False):
     path: str
     held: Held
     size: int
+    is_zarr: bool
     sha256: str | None
     """None for Zarrs, and while the archive has not hashed it"""
+    zarr_checksum: str | None
+    """None for all but Zarrs, and while the archive has not taken it in"""
     s3_url: str | None
     api: tuple[str, str] | None
     """what stands before and after the asset's id in its API download address: nearly always the same"""
@@ -84,10 +93,10 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
     document = _metadata(asset)
     metadata = document.value
     published = metadata.get("datePublished") is not None
-    sha256 = _sha256(asset, metadata)
-    kind = _kind(asset, sha256, layout)
+    sha256, zarr_checksum = _sha256(asset, metadata), _zarr_checksum(asset, metadata)
+    kind = _kind(asset, sha256 or zarr_checksum, layout)
     if kind == PENDING and release:
-        raise RecordRefused(f"asset {asset.path!r} is published without a SHA-256 digest")
+        raise RecordRefused(f"asset {asset.path!r} is published without a digest of its content")
     api, s3_url = _content_urls(asset, metadata, kind)
     line = _line(asset, document, with_modified=not (release or published))
     return AssetEntry(
@@ -100,7 +109,9 @@ def describe(asset: Asset, layout: Layout, *, release: bool, keep: Callable[[byt
             published,
         ),
         size=asset.size,
+        is_zarr=asset.zarr is not None,
         sha256=sha256,
+        zarr_checksum=zarr_checksum,
         s3_url=s3_url,
         api=api,
         fields=_shared(annex_fields(metadata)) if kind == ANNEXED else (),
@@ -142,13 +153,13 @@ def _metadata(asset: Asset) -> Document:
         raise RecordRefused(f"asset {asset.path!r}: its metadata {error.message}") from None
 
 
-def _kind(asset: Asset, sha256: str | None, layout: Layout) -> str:
+def _kind(asset: Asset, digest: str | None, layout: Layout) -> str:
+    if asset.blob is None and asset.zarr is None:
+        raise RecordRefused(f"asset {asset.path!r} has neither a blob nor a Zarr")
+    if digest is None:
+        return PENDING
     if asset.zarr is not None:
         return ZARR
-    if asset.blob is None:
-        raise RecordRefused(f"asset {asset.path!r} has neither a blob nor a Zarr")
-    if sha256 is None:
-        return PENDING
     return TEXT if layout.is_text(asset.path, asset.size) else ANNEXED
 
 
@@ -160,12 +171,7 @@ def _sha256(asset: Asset, metadata: dict[str, Any]) -> str | None:
         raise RecordRefused(f"asset {asset.path!r} has an impossible size, {asset.size}")
     if asset.zarr is not None:
         return None
-    digests = metadata.get("digest")
-    if digests is None:
-        return None
-    if not isinstance(digests, dict):
-        raise RecordRefused(f"asset {asset.path!r}: its digest is not an object")
-    sha256 = digests.get("dandi:sha2-256")
+    sha256 = _digest(asset, metadata, SHA256)
     if sha256 is None:
         return None
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
@@ -176,16 +182,35 @@ def _sha256(asset: Asset, metadata: dict[str, Any]) -> str | None:
     return sha256
 
 
+def _zarr_checksum(asset: Asset, metadata: dict[str, Any]) -> str | None:
+    """A Zarr's checksum, None where the archive has not computed it; a blob has none."""
+    if asset.zarr is None:
+        return None
+    if not _UUID.fullmatch(asset.zarr):
+        raise RecordRefused(f"asset {asset.path!r} has a malformed Zarr id, {asset.zarr!r}")
+    checksum = _digest(asset, metadata, ZARR_CHECKSUM)
+    if checksum is not None and not (isinstance(checksum, str) and _ZARR_CHECKSUM.fullmatch(checksum)):
+        raise RecordRefused(f"asset {asset.path!r} has a malformed Zarr checksum, {checksum!r}")
+    return checksum
+
+
+def _digest(asset: Asset, metadata: dict[str, Any], name: str) -> object:
+    digests = metadata.get("digest")
+    if digests is not None and not isinstance(digests, dict):
+        raise RecordRefused(f"asset {asset.path!r}: its digest is not an object")
+    return digests.get(name) if digests else None
+
+
 def _content_urls(asset: Asset, metadata: dict[str, Any], kind: str) -> tuple[tuple[str, str] | None, str | None]:
     """The API download address, in two parts, and the S3 address; whether they may be used is judged elsewhere."""
     urls = metadata.get("contentUrl")
     if not isinstance(urls, list) or not all(isinstance(url, str) for url in urls):
-        if kind in (ANNEXED, TEXT):
+        if kind != PENDING:
             raise RecordRefused(f"asset {asset.path!r} has no contentUrl")
         return None, None
     api = [url for url in urls if f"/assets/{asset.asset_id}/" in url]
     s3 = [url for url in urls if url not in api]
-    if kind in (ANNEXED, TEXT) and len(s3) != 1:
+    if kind != PENDING and len(s3) != 1:
         raise RecordRefused(f"asset {asset.path!r} has {len(s3)} S3 addresses among its contentUrl, not one")
     if any(mark in url for url in (*s3, *api) for mark in "?#"):
         # It may be signed, and nobody is to know the signature; nor can a version id be put behind it.
@@ -230,10 +255,11 @@ _held_line = msgspec.json.Decoder(_HeldLine).decode
 def held_from_line(line: bytes, layout: Layout) -> tuple[str, Held]:
     """What `describe` remembered of an asset, read back from its line: the way back when the index is lost."""
     record = _held_line(line)
-    if record.zarr is not None:
-        kind = ZARR
-    elif not record.metadata.digest or record.metadata.digest.get("dandi:sha2-256") is None:
+    digests = record.metadata.digest or {}
+    if digests.get(SHA256 if record.zarr is None else ZARR_CHECKSUM) is None:
         kind = PENDING
+    elif record.zarr is not None:
+        kind = ZARR
     else:
         kind = TEXT if layout.is_text(record.path, record.size) else ANNEXED
     return record.path, Held(

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-NUMBER = 1
+NUMBER = 2
 
 TEXT_MAX_BYTES = 1_048_576
 """Texts up to this size are stored in git, unless a mirror is configured otherwise."""
@@ -70,6 +70,8 @@ class Layout:
     text_max_bytes: int = TEXT_MAX_BYTES
     assets: str | None = None
     """a regular expression; assets whose path it does not find are left out"""
+    zarrs: bool = True
+    """whether a Zarr stands in the tree, as a dataset of its own"""
 
     @cached_property
     def trailer(self) -> str:
@@ -80,6 +82,8 @@ class Layout:
             parts.append(f"select.assets={self.assets.encode('unicode_escape').decode()}")
         if self.text_max_bytes != TEXT_MAX_BYTES:
             parts.append(f"text_in_git.max_bytes={self.text_max_bytes}")
+        if not self.zarrs:
+            parts.append("zarr.hold=none")
         return " ".join(parts)
 
     @cached_property

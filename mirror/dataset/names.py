@@ -48,6 +48,12 @@ def tree_path(path: str) -> bytes:
     return _escaped_path(path)
 
 
+def tree_name(name: str, *, at_top: bool) -> bytes:
+    """One component of a path as it stands in a tree. PathRefused where no tree can hold it."""
+    path = tree_path(name if at_top else f"x/{name}")
+    return path if at_top else path[2:]
+
+
 def asset_path(tree_path: bytes) -> str:
     """The asset's path that became this path in a tree."""
     try:

@@ -10,7 +10,7 @@ from mirror.demo.nwb import MOUSE, RAT, Recording, Species, nwb_bytes
 from mirror.demo.publishing import Publishing
 from mirror.demo.zarr_files import ome_zarr_files, sample_image
 
-SLICE = "sub-R12/micr/sub-R12_sample-1_SPIM.ome.zarr"
+SLICE = "sub-R12/sub-R12_SPIM.ome.zarr"
 """the Zarr of the second Dandiset: a picture of the rat's brain, in three resolutions"""
 
 _RIPPLES = (

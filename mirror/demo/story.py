@@ -16,13 +16,14 @@ from pathlib import Path
 
 from mirror.demo.archive import DemoArchive
 from mirror.demo.nwb import Recording, nwb_bytes
-from mirror.demo.samples import sample_dandisets
+from mirror.demo.samples import SLICE, sample_dandisets
 from mirror.errors import MirrorError, UsageError
 
 MARKER = ".dandi-mirror-demo"
 SETTINGS = "demo.yaml"
 STORE = "mirror"
 CLONE = "ripples"
+ZARR_CLONE = "places"
 FILE = "sub-M541/sub-M541_ses-20240102_ecephys.nwb"
 
 _READ_NWB = f"""python -c "
@@ -30,6 +31,11 @@ from pynwb import NWBHDF5IO
 nwb = NWBHDF5IO('{CLONE}/{FILE}', 'r').read()
 series = nwb.acquisition['ElectricalSeries']
 print(nwb.subject.subject_id, nwb.session_start_time, series.data.shape)
+\""""
+_READ_ZARR = f"""python -c "
+import zarr
+picture = zarr.open('{ZARR_CLONE}/{SLICE}/2', mode='r')
+print(picture.shape, 'of mean brightness', round(float(picture[:].mean()), 1))
 \""""
 _WIDTH = 100
 
@@ -73,6 +79,7 @@ class _Story:
         self._mirror(identifier)
         self._compare()
         self._get()
+        self._open_zarr()
         self._follow(identifier)
         self._farewell()
 
@@ -102,6 +109,18 @@ class _Story:
         self._run(f"git -C {CLONE} config annex.security.allowed-ip-addresses 127.0.0.1")
         self._run(f"datalad -C {CLONE} get {FILE}")
         self._run(_READ_NWB)
+
+    def _open_zarr(self) -> None:
+        self._title("Open a Zarr")
+        self._say(
+            "The second Dandiset has a picture as a Zarr: a folder of many small files. It is a dataset of its own,"
+            " below its Dandiset, so that you get of it what you need. Here, the coarsest of three resolutions."
+        )
+        self._run(f"datalad clone {STORE}/public/alias/000002 {ZARR_CLONE}")
+        self._run(f"datalad -C {ZARR_CLONE} get -n {SLICE}")
+        self._run(f"git -C {ZARR_CLONE}/{SLICE} config annex.security.allowed-ip-addresses 127.0.0.1")
+        self._run(f"datalad -C {ZARR_CLONE} get {SLICE}/2")
+        self._run(_READ_ZARR)
 
     def _follow(self, identifier: str) -> None:
         self._title("Follow the archive")

@@ -64,9 +64,13 @@ class DandisetState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """when it was last re-read in full"""
     holding: Holding | None = None
     pending: int = 0
-    """assets the archive has not hashed yet"""
+    """assets the archive has not hashed yet, or not taken in"""
     zarrs: int = 0
-    """Zarr assets, not mirrored yet"""
+    """Zarr assets"""
+    zarrs_failed: dict[str, str] = {}
+    """paths of Zarrs that could not be brought up to date, with the reason"""
+    zarrs_unfinished: tuple[str, ...] = ()
+    """paths of Zarrs that the archive was taking in when they were looked at"""
     waiting: dict[str, str] = {}
     """published versions not taken yet, with the reason"""
     warnings: tuple[str, ...] = ()

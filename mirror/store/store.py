@@ -6,7 +6,7 @@
         ria-layout-version  error_logs/
         alias/000027               -> ../2c5/7d0e2-…
         2c5/7d0e2-…/               a bare repository
-    STORE/state/                   store.json, dandisets/ID.json, index.sqlite, lock, tmp/
+    STORE/state/                   store.json, dandisets/ID.json, zarrs/…, index.sqlite, lock, tmp/
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from mirror.store.files import point, remove_temporaries, write_file
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
 from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
+from mirror.store.zarrs import ZarrFolder
 
 DEFAULT_BRANCH = "draft"
 _DANDISET = re.compile(r"\d{6,}")
+_ZARR = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Store:
@@ -81,11 +83,18 @@ class Store:
 
     def repository(self, identifier: str) -> Repository:
         """The repository of a Dandiset, whether or not it exists yet."""
-        return Repository(self._dataset_folder(self.dataset_id(identifier)))
+        return self.dataset(self.dataset_id(identifier))
 
     def create_repository(self, identifier: str) -> Repository:
         """The repository of a Dandiset, made when it is not there. It gets its alias with `publish_alias`."""
-        dataset_id = self.dataset_id(identifier)
+        return self.create_dataset(self.dataset_id(identifier))
+
+    def dataset(self, dataset_id: str) -> Repository:
+        """The repository of a dataset, whether or not it exists yet. The dataset id of a Zarr is its own."""
+        return Repository(self._dataset_folder(dataset_id))
+
+    def create_dataset(self, dataset_id: str) -> Repository:
+        """The repository of a dataset, made when it is not there. It has no address yet."""
         folder = self._dataset_folder(dataset_id)
         make_folders(folder.parent)
         config = {"annex.uuid": store_annex_uuid(dataset_id, self.facts.id), "annex.version": "10"}
@@ -102,8 +111,20 @@ class Store:
 
     def publish_alias(self, identifier: str) -> None:
         """Give a Dandiset, now that it holds something, its address."""
-        dataset_id = self.dataset_id(identifier)
-        point(self.alias(identifier), f"../{dataset_id[:3]}/{dataset_id[3:]}")
+        self.publish_as(identifier, self.dataset_id(identifier))
+
+    def publish_as(self, name: str, dataset_id: str) -> None:
+        """Give a dataset, now that it holds something, an address of this name."""
+        point(self.alias(name), f"../{dataset_id[:3]}/{dataset_id[3:]}")
+
+    def zarr(self, zarr_id: str) -> ZarrFolder:
+        """What is kept of a Zarr besides its repository."""
+        return ZarrFolder(self._state / "zarrs", zarr_id)
+
+    def zarrs(self) -> list[str]:
+        """The ids of all Zarrs of which something is held here, in order."""
+        mirrored = {entry.name for entry in (self.public / "alias").iterdir() if _ZARR.fullmatch(entry.name)}
+        return sorted(mirrored | {"".join(path.parts[-3:-1]) for path in self._state.glob("zarrs/*/*/commits.json")})
 
     def dandisets(self) -> list[str]:
         """The identifiers of all Dandisets mirrored here, in order."""

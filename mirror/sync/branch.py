@@ -6,7 +6,7 @@ nothing that was said is ever deleted, only said anew with a later time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -55,42 +55,46 @@ class BranchWriter:
 
     def write(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Oid:
         """The branch's new tree. What is said anew is said at `timestamp`, or later where the log is later."""
+        ordered = ((key, facts[key]) for key in sorted(facts, key=hashdirs.lower))
+        return self.write_in_order(ordered, remotes, timestamp)
+
+    def write_in_order(self, facts: Iterable[tuple[str, KeyFacts]], remotes: bytes, timestamp: int) -> Oid:
+        """The same of more keys than one wants to hold at once; they come in the order of their folders."""
         changes = self._changes(facts, remotes, timestamp)
         tree = edit_tree(self._objects, self._writer, self._root, changes)
         assert tree is not None, "the branch always holds remote.log"
         return tree
 
-    def _changes(self, facts: Mapping[str, KeyFacts], remotes: bytes, timestamp: int) -> Iterator[Change]:
+    def _changes(self, facts: Iterable[tuple[str, KeyFacts]], remotes: bytes, timestamp: int) -> Iterator[Change]:
         """One hash folder after the other. `remote.log` sorts behind them: their names are hex digits."""
-        by_folder = sorted(facts, key=hashdirs.lower)
         if self.is_new:
-            yield from self._new_folders(by_folder, facts)
+            yield from self._new_folders(facts)
             yield b"remote.log", self._file(remotes)
             return
-        for folder, keys in groupby(by_folder, key=hashdirs.lower):
+        for folder, keys in groupby(facts, key=lambda item: hashdirs.lower(item[0])):
             held = self._held(folder)
             files = dict(held)
-            for key in keys:
+            for key, known in keys:
                 name = key.encode()
                 if name + b".log" in held or name + b".log.web" in held:
-                    self._say_further(files, name, facts[key], timestamp)
+                    self._say_further(files, name, known, timestamp)
                 else:
-                    self._say_first(files, name, facts[key])
+                    self._say_first(files, name, known)
             if files != held:
                 yield folder, Entry(MODE_TREE, self._writer.add(TREE, encode_tree(files)))
         if (remotes_now := self._remotes(remotes)) is not None:
             yield b"remote.log", self._file(remotes_now)
 
-    def _new_folders(self, by_folder: list[str], facts: Mapping[str, KeyFacts]) -> Iterator[Change]:
+    def _new_folders(self, facts: Iterable[tuple[str, KeyFacts]]) -> Iterator[Change]:
         """The hash folders of a new branch, nearly all of one key: as many as there are assets, so this is lean."""
         add, files, open_folder = self._writer.add, dict[bytes, Entry](), b""
-        for key in by_folder:
+        for key, known in facts:
             folder = hashdirs.lower(key)
             if folder != open_folder:
                 if files:
                     yield open_folder, Entry(MODE_TREE, add(TREE, encode_tree(files)))
                 files, open_folder = {}, folder
-            self._say_first(files, key.encode(), facts[key])
+            self._say_first(files, key.encode(), known)
         if files:
             yield open_folder, Entry(MODE_TREE, add(TREE, encode_tree(files)))
 

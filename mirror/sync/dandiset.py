@@ -16,6 +16,7 @@ import msgspec
 
 from mirror.annex.remotes import dandiapi_remote
 from mirror.config import Settings
+from mirror.dataset.assets import ZARR
 from mirror.dataset.commits import Changes
 from mirror.dataset.identity import api_remote_uuid
 from mirror.dataset.layout import Layout
@@ -31,10 +32,12 @@ from mirror.sync.contents import Contents
 from mirror.sync.history import Subject
 from mirror.sync.leaving import withdraw
 from mirror.sync.mirrored import Mirrored, index_key
-from mirror.sync.observe import Observer, pending, zarrs
+from mirror.sync.observe import Observer, pending
 from mirror.sync.reading import Reader, Reading
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter, Written
+from mirror.sync.zarr.linking import ZarrLinker
+from mirror.sync.zarr.syncing import ZarrSync
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +52,16 @@ class Synced:
     releases: tuple[str, ...]
     draft: Changes | None
     """what changed in the draft; None when nothing did"""
-    zarrs: tuple[str, ...]
+    zarrs_written: tuple[str, ...]
+    """the paths of those Zarrs that changed"""
+    zarrs_held: bool
+    """whether the settings want Zarrs"""
     wrote: bool
 
 
 def layout_of(settings: Settings) -> Layout:
     """The layout that these settings ask for."""
-    return Layout(settings.text_in_git.max_bytes, settings.select.assets)
+    return Layout(settings.text_in_git.max_bytes, settings.select.assets, zarrs=settings.zarr.hold != "none")
 
 
 @dataclass(frozen=True)
@@ -96,20 +102,31 @@ class DandisetSync:
     def _sync(self, state: DandisetState, repository: Repository, index: Index, spool: Spool) -> Synced:
         layout, client, instance = layout_of(self.settings), self.connection.client, self.connection.instance
         # As the archive spells it, not as these settings do: it goes into the repository.
-        api_host = urlsplit(instance.api_url or client.api_url).netloc
+        api = instance.api_url or client.api_url
+        api_host = urlsplit(api).netloc
+        remote = dandiapi_remote(api_remote_uuid(instance.url), api_host)
         with repository.writer() as writer, repository.objects(writer) as objects:
             mirrored = Mirrored(repository.refs(), objects, index, self.identifier, layout)
+            zarrs = ZarrLinker(self._zarr_sync(), mirrored, objects, api, remote)
             reading = Reader(
                 client,
                 instance,
                 self.identifier,
                 layout,
                 self.settings.archive.settle_seconds,
-                Observer(client, self.identifier, layout, spool.keep, tell=self.tell),
+                Observer(
+                    client,
+                    self.identifier,
+                    layout,
+                    spool.keep,
+                    again=self._again(state, zarrs) if layout.zarrs else (),
+                    tell=self.tell,
+                ),
                 mirrored,
                 objects,
                 self.store.temporary,
                 frozenset({api_host, urlsplit(client.api_url).netloc}),
+                zarrs if layout.zarrs else None,
             ).read(state, everything=self.everything)
             contents = Contents(
                 self.connection, index, self.identifier, version_ids=self.settings.archive.s3_version_ids
@@ -121,7 +138,7 @@ class DandisetSync:
                 writer,
                 contents,
                 spool.read,
-                remote=dandiapi_remote(api_remote_uuid(instance.url), api_host),
+                remote=remote,
                 annex_metadata=self.settings.annex_metadata,
                 versions_again=self.everything and self.settings.archive.s3_version_ids,
             ).write(
@@ -138,10 +155,11 @@ class DandisetSync:
             self.store.publish_alias(self.identifier)
             self._remember(index, mirrored, reading, written)
         return Synced(
-            state=self._new_state(state, layout, mirrored, reading, written, contents.complaints),
+            state=self._new_state(state, layout, mirrored, reading, written, contents.complaints, zarrs),
             releases=tuple(seen.info.version for seen in reading.releases),
             draft=written.changes,
-            zarrs=tuple(zarrs(reading.draft)),
+            zarrs_written=tuple(zarrs.written),
+            zarrs_held=layout.zarrs,
             wrote=bool(written.updates),
         )
 
@@ -167,6 +185,7 @@ class DandisetSync:
         reading: Reading,
         written: Written,
         complaints: list[str],
+        zarrs: ZarrLinker,
     ) -> DandisetState:
         draft = reading.draft
         releases = {seen.info.version for seen in reading.releases} | mirrored.versions
@@ -184,8 +203,10 @@ class DandisetSync:
                 assets=len(draft.assets),
                 bytes=draft.size,
             ),
-            pending=len(pending(draft)),
-            zarrs=len(zarrs(draft)),
+            pending=len({*pending(draft), *zarrs.unfinished}),
+            zarrs=sum(held.kind == ZARR for held in draft.assets.values()),
+            zarrs_failed=zarrs.failed,
+            zarrs_unfinished=tuple(zarrs.unfinished),
             waiting=reading.waiting,
             warnings=tuple([*written.remarks, *names][:_WARNINGS_KEPT]),
             complaints=tuple([*(() if self.everything else state.complaints), *complaints][:_WARNINGS_KEPT]),
@@ -193,6 +214,14 @@ class DandisetSync:
             leaving=written.leaving,
             checked=state.checked,
         )
+
+    @staticmethod
+    def _again(state: DandisetState, zarrs: ZarrLinker) -> set[str]:
+        """The paths of Zarrs to look at whatever their times say."""
+        return {*state.zarrs_failed, *state.zarrs_unfinished, *zarrs.left_open()}
+
+    def _zarr_sync(self) -> ZarrSync:
+        return ZarrSync(self.settings, self.store, self.connection, everything=self.everything, tell=self.tell)
 
     def _tidy(self, repository: Repository) -> None:
         """Packs add up. That they could not be joined is no reason to call the sync failed."""

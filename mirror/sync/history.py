@@ -151,6 +151,7 @@ class HistoryWriter:
             after=seen.assets,
             entries=seen.entries,
             removed=seen.removed,
+            links=seen.links,
         )
         files = {
             **fixed_files(self._subject.dataset_id),

@@ -6,7 +6,7 @@ Paging is no snapshot: a version is listed between two looks at its record, and 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,10 +15,11 @@ from typing import Any
 
 from mirror.archive.client import Answer, ArchiveClient
 from mirror.archive.records import Asset, SlimAsset, VersionInfo
-from mirror.dataset.assets import PENDING, ZARR, AssetEntry, Held, describe
+from mirror.dataset.assets import PENDING, AssetEntry, Held, describe
 from mirror.dataset.canonical import read_document
 from mirror.dataset.layout import Layout
 from mirror.errors import Moving, NotFound, RecordRefused
+from mirror.git.objects import Oid
 from mirror.store.state import DandisetState
 
 PAGE_RATHER_THAN_SINGLES = 30
@@ -68,6 +69,8 @@ class Observation:
     """the assets of that earlier state"""
     base: Base
     size: int
+    links: Mapping[str, Oid] = field(default_factory=dict)
+    """the commits that stand for the Zarrs among the entries; one without cannot be had yet"""
 
 
 @dataclass
@@ -77,6 +80,7 @@ class _Gathering:
     base: Mapping[str, Held]
     layout: Layout
     release: bool
+    again: Collection[str] = ()
     assets: dict[str, Held] = field(default_factory=dict)
     entries: list[AssetEntry] = field(default_factory=list)
     size: int = 0
@@ -84,7 +88,7 @@ class _Gathering:
 
     def unchanged(self, asset: SlimAsset) -> bool:
         held = self.base.get(asset.path)
-        return held is not None and held.still_is(asset, release=self.release)
+        return held is not None and held.still_is(asset, release=self.release) and asset.path not in self.again
 
     def keep(self, asset: SlimAsset, held: Held) -> None:
         if asset.path in self.assets:
@@ -106,7 +110,7 @@ class _Unstable(Exception):
 class Observer:
     """Observes the versions of one Dandiset. Records of new and changed assets are given to `keep`.
 
-    `tell` is told how far it is.
+    `again` are paths of assets that count as changed whatever their times say. `tell` is told how far it is.
     """
 
     def __init__(
@@ -116,6 +120,7 @@ class Observer:
         layout: Layout,
         keep: Callable[[bytes], int],
         *,
+        again: Collection[str] = (),
         tell: Callable[[str], None] | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -123,6 +128,7 @@ class Observer:
         self._identifier = identifier
         self._layout = layout
         self._keep = keep
+        self._again = again
         self._tell = tell
         self._sleep = sleep
 
@@ -168,6 +174,8 @@ class Observer:
                 self._describe(asset, gathering)
         except _Unstable:
             return None
+        if any(entry.is_zarr and entry.held.kind != PENDING for entry in gathering.entries):
+            return None  # its size came with its checksum, and so the version's
         after = self.look(version)
         if gathering.assets.keys() != earlier.assets.keys() or after.value.modified != before.value.modified:
             return None
@@ -196,7 +204,7 @@ class Observer:
             ) from None
 
     def _list(self, version: str, base: Mapping[str, Held], *, release: bool, everything: bool) -> _Gathering:
-        gathering = _Gathering({} if everything else base, self._layout, release)
+        gathering = _Gathering({} if everything else base, self._layout, release, self._again)
         if everything or not base:
             announced = self._list_in_full(version, gathering)
         else:
@@ -271,8 +279,3 @@ class Observer:
 def pending(observation: Observation) -> list[str]:
     """The paths of the assets that the archive has not hashed yet, in order."""
     return sorted(path for path, held in observation.assets.items() if held.kind == PENDING)
-
-
-def zarrs(observation: Observation) -> list[str]:
-    """The paths of the Zarr assets, in order."""
-    return sorted(path for path, held in observation.assets.items() if held.kind == ZARR)

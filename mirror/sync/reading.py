@@ -22,6 +22,7 @@ from mirror.sync.mirrored import Mirrored
 from mirror.sync.observe import NOTHING, Base, Earlier, Observation, Observer
 from mirror.sync.settling import has_doi, unsettled
 from mirror.sync.spool import Spool
+from mirror.sync.zarr.linking import ZarrLinker, ZarrMissing
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Reader:
     scratch: Path
     api_hosts: frozenset[str]
     """where assets may be downloaded from, besides the bucket"""
+    zarrs: ZarrLinker | None
+    """None: they are left out"""
 
     def read(self, state: DandisetState, *, everything: bool) -> Reading:
         """`everything`: re-read it all, whatever the times say."""
@@ -65,11 +68,14 @@ class Reader:
         drift += self._disorder(releases, published)
         draft = self._draft(releases, state, everything=everything)
         self._check(draft)
+        if self.zarrs is not None:
+            draft = self.zarrs.draft(draft)
         return Reading(releases, draft, versions, waiting, tuple(drift))
 
     def _draft(self, releases: list[Observation], state: DandisetState, *, everything: bool) -> Observation:
         earlier = self._earlier(releases)
-        if state.pending and earlier.base is Base.DRAFT and not everything:
+        zarrs_left = state.zarrs_failed or state.zarrs_unfinished
+        if state.pending and not zarrs_left and earlier.base is Base.DRAFT and not everything:
             # Where no time moved, only the assets that were not hashed yet can be others.
             seen = self.observer.observe_pending("draft", earlier, state)
             if seen is not None:
@@ -91,7 +97,10 @@ class Reader:
             else:
                 seen = self.observer.observe(version.version, self._earlier(observed), release=True)
                 self._check(seen)
-                observed.append(seen)
+                try:
+                    observed.append(seen if self.zarrs is None else self.zarrs.release(seen))
+                except ZarrMissing as missing:
+                    waiting[version.version] = str(missing)
         return observed, waiting
 
     def _earlier(self, releases: list[Observation]) -> Earlier:

@@ -11,7 +11,8 @@ from operator import attrgetter
 
 from mirror.annex.hashdirs import link_target
 from mirror.annex.keys import sha256e_key
-from mirror.dataset.assets import ANNEXED, PENDING, TEXT, AssetEntry, Held
+from mirror.dataset.assets import ANNEXED, PENDING, TEXT, ZARR, AssetEntry, Held
+from mirror.dataset.layout import Layout
 from mirror.dataset.names import tree_path
 from mirror.dataset.records import (
     PENDING_FILE,
@@ -24,7 +25,8 @@ from mirror.dataset.records import (
     records_path,
     split_lines,
 )
-from mirror.git.objects import BLOB, MODE_FILE, MODE_LINK, Entry, Oid, hash_object
+from mirror.dataset.submodules import GITMODULES, gitmodules, submodule_path
+from mirror.git.objects import BLOB, MODE_FILE, MODE_GITLINK, MODE_LINK, Entry, Oid, hash_object
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
 from mirror.git.trees import edit_tree
@@ -42,13 +44,18 @@ class Step:
     entries: list[AssetEntry]
     """new or changed"""
     removed: list[str]
+    links: Mapping[str, Oid]
+    """the commits that stand for Zarrs among the entries"""
 
 
 class TreeWriter:
     """Writes trees of one Dandiset. `line_of` gives back the lines that were put aside while listing."""
 
-    def __init__(self, objects: Objects, writer: PackWriter, line_of: Callable[[tuple[int, int]], bytes]) -> None:
+    def __init__(
+        self, objects: Objects, writer: PackWriter, line_of: Callable[[tuple[int, int]], bytes], layout: Layout
+    ) -> None:
         self._objects = objects
+        self._layout = layout
         self._writer = writer
         self._line_of = line_of
 
@@ -57,6 +64,7 @@ class TreeWriter:
         changes: list[Change] = list(self._asset_changes(step, texts))
         changes += self._record_changes(step)
         changes.append((PENDING_FILE, self._pending_file(step)))
+        changes.append((GITMODULES, self._submodules(step)))
         changes += [(path, self._file(body)) for path, body in files.items() if not self._stands(step, path, body)]
         changes.sort(key=lambda change: change[0])
         tree = edit_tree(self._objects, self._writer, step.base, changes)
@@ -79,10 +87,32 @@ class TreeWriter:
                 yield path, Entry(MODE_LINK, add_blob(link_target(path, annex_key(entry))))
             elif entry.held.kind == TEXT:
                 yield path, Entry(MODE_FILE, texts[entry.path])
+            elif (link := step.links.get(entry.path)) is None:
+                yield path, None
+            elif (where := submodule_path(entry.path)) == path:
+                yield path, Entry(MODE_GITLINK, link)
             else:
                 yield path, None
+                yield where, Entry(MODE_GITLINK, link)
+                continue
+            if path.startswith(b"-") and entry.path in step.before:
+                yield submodule_path(entry.path), None
         for removed in step.removed:
-            yield tree_path(removed), None
+            yield from ((path, None) for path in {tree_path(removed), submodule_path(removed)})
+
+    def _submodules(self, step: Step) -> Entry | None:
+        """`.gitmodules`: every Zarr that did not change and stands in the tree, and those that did and can be had."""
+        if not self._layout.zarrs:
+            return None
+        linked = dict.fromkeys(step.links)
+        zarrs = [path for path, held in step.after.items() if held.kind == ZARR]
+        if zarrs and step.base is not None:
+            changed = {entry.path for entry in step.entries}
+            unchanged = [path for path in zarrs if path not in changed]
+            linked |= {path: None for path in unchanged if standing(self._objects, step.base, path) is not None}
+        if not linked:
+            return None
+        return self._file(gitmodules({submodule_path(path): step.after[path].blob or "" for path in linked}))
 
     def _pending_file(self, step: Step) -> Entry | None:
         lines = [(entry.path, self._line_of(entry.line)) for entry in step.entries if entry.held.kind == PENDING]
@@ -184,6 +214,12 @@ class TreeWriter:
         if whole:
             return self._file(self._line_of((first, end - first)))
         return self._file(b"".join([self._line_of(entry.line) for entry in entries]))
+
+
+def standing(objects: Objects, tree: Oid, path: str) -> Oid | None:
+    """The commit that stands in a tree for the Zarr at this path; None when none does."""
+    found = objects.lookup(tree, submodule_path(path))
+    return found.oid if found is not None and found.mode == MODE_GITLINK else None
 
 
 def counts_with_records(assets: Mapping[str, Held], folders: Iterable[str]) -> dict[str, int]:

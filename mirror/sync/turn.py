@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -59,9 +59,23 @@ def sync_one(
         store.save_state(failed(store.state(identifier), type(error).__name__, message, started))
         return Outcome(identifier, "failed", message, path=path)
     checked = started if everything else synced.state.checked
-    store.save_state(msgspec.structs.replace(synced.state, synced=started, checked=checked))
-    result: Result = "changed" if synced.wrote else "unchanged"
+    state = msgspec.structs.replace(synced.state, synced=started, checked=checked)
+    if state.zarrs_failed:
+        # All else of it was mirrored, but somebody has to hear of it, and the next sync has to try again.
+        message = _of_failed_zarrs(state.zarrs_failed)
+        earlier = store.state(identifier).failure
+        store.save_state(failed(msgspec.structs.replace(state, failure=earlier), "ZarrsFailed", message, started))
+        return Outcome(identifier, "failed", message, path, _warnings(synced))
+    store.save_state(state)
+    result: Result = "changed" if synced.wrote or synced.zarrs_written else "unchanged"
     return Outcome(identifier, result, _described(synced), path, _warnings(synced))
+
+
+def _of_failed_zarrs(reasons: Mapping[str, str]) -> str:
+    path, reason = next(iter(reasons.items()))
+    if len(reasons) == 1:
+        return f"all but one Zarr was mirrored; {path}: {reason}"
+    return f"all but {len(reasons)} Zarrs was mirrored; the first is {path}: {reason}"
 
 
 def failed(state: DandisetState, kind: str, message: str, when: str) -> DandisetState:
@@ -79,6 +93,8 @@ def _described(synced: Synced) -> str:
         parts.append(f"version{'s' if len(synced.releases) > 1 else ''} {', '.join(synced.releases)}")
     if synced.draft is not None:
         parts.append(f"draft: {synced.draft}")
+    if count := len(synced.zarrs_written):
+        parts.append(f"{count} Zarr{'s' if count > 1 else ''} written")
     if not parts:
         parts.append("addresses or metadata of contents" if synced.wrote else "unchanged")
     return "; ".join(parts)
@@ -86,9 +102,14 @@ def _described(synced: Synced) -> str:
 
 def _warnings(synced: Synced) -> tuple[str, ...]:
     state = synced.state
-    found = [f"{path}: a Zarr, not mirrored yet" for path in synced.zarrs]
+    found = []
+    if len(state.zarrs_failed) > 1:
+        found += [f"{path}: {reason}" for path, reason in state.zarrs_failed.items()]
+    if state.zarrs and not synced.zarrs_held:
+        found.append(f"{state.zarrs} Zarr{'s' if state.zarrs > 1 else ''} left out, as zarr.hold says")
     if state.pending:
-        found.append(f"{state.pending} assets wait for the archive to hash them")
+        who = "1 asset waits" if state.pending == 1 else f"{state.pending} assets wait"
+        found.append(f"{who} for the archive to hash, or to take in")
     found += [f"version {version}: {reason}" for version, reason in state.waiting.items()]
     found += [f"drift: {drift}" for drift in state.drift]
     return (*found, *state.complaints, *state.warnings)

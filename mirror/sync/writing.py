@@ -70,7 +70,7 @@ class DandisetWriter:
         self._remote = remote
         self._annex_metadata = annex_metadata
         self._versions_again = versions_again
-        trees = TreeWriter(objects, writer, line_of)
+        trees = TreeWriter(objects, writer, line_of, subject.layout)
         self._history = HistoryWriter(subject, mirrored, objects, writer, trees, contents.texts)
 
     def write(

@@ -58,12 +58,14 @@ def test_the_whole_story_is_told_with_real_output(run: Run, tmp_path: Path) -> N
     said = done.stdout
     assert f"$ cd '{folder}'\n" in said
     assert "3 changed, 0 unchanged" in after(said, "dandi-mirror sync -c demo.yaml")
-    assert "3 Dandisets, 3 versions, 11 assets" in after(said, "dandi-mirror status -c demo.yaml")
+    assert "3 Dandisets, 3 versions, 12 assets" in after(said, "dandi-mirror status -c demo.yaml")
     assert "install(ok): " in after(said, "datalad clone mirror/public/alias/000001 ripples")
     assert len(re.findall(r"^0\.\d{6}\.\d{4} ", after(said, "git -C ripples tag"), re.MULTILINE)) == 2
     assert "+Two mice, recorded while asleep. A fourth session was added." in said
     assert "get(ok): " in after(said, "datalad -C ripples get ")
     assert "\nM541 2024-01-03 " in after(said, 'python -c "')  # what is in the file that was got
+    assert "get(ok): sub-R12/sub-R12_SPIM.ome.zarr/2 (directory)" in after(said, "datalad -C places get sub-R12")
+    assert "\n(24, 24) of mean brightness 82.4\n" in said
     assert "1 changed, 2 unchanged" in said
     assert "update(ok): " in after(said, "datalad -C ripples update")
     assert "dandi-mirror sync 000027\n    datalad clone dandi-mirror/public/alias/000027\n" in said

@@ -74,6 +74,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
         for path in ("sub-1/sub-1.nwb", "sub-1//sub-1.nwb"):
             archive.add_asset(archive.create_dandiset(), path, b"content")
         archive.create_dandiset(embargoed=True)
+        archive.add_zarr("000001", "sub-1/sub-1.zarr", {".zgroup": b"{}"})
         settings = {
             "DANDI_MIRROR_ARCHIVE__INSTANCE": "demo-dandi",
             "DANDI_MIRROR_ARCHIVE__API_URL": archive.api_url,
@@ -91,11 +92,16 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
                     text=True,
                 ).stdout.splitlines()
             ]
-            for command, named in {"sync": ("1", "2", "3"), "status": (), "config show": ()}.items()
+            for command, named in {
+                "sync": ("1", "2", "3"),
+                "materialize": ("1",),
+                "status": (),
+                "config show": (),
+            }.items()
         }
 
 
-@pytest.mark.parametrize("command", ["sync", "status", "config show"])
+@pytest.mark.parametrize("command", ["sync", "materialize", "status", "config show"])
 def test_every_key_of_a_record_is_listed_and_every_listed_key_is_there(
     printed: dict[str, list[dict[str, Any]]], command: str
 ) -> None:

@@ -128,7 +128,8 @@ def test_json_is_one_record_a_dandiset(run: Run, archive: DemoArchive, settings:
         "bytes": len(b"a recording"),
         "last_full_check": None,
         "pending": 0,
-        "zarrs_not_mirrored": 0,
+        "zarrs": 0,
+        "zarrs_failed": {},
         "waiting": {},
         "failure": None,
         "drift": [],
@@ -172,16 +173,34 @@ def test_what_is_left_open_is_told(run: Run, archive: DemoArchive, settings: Set
     archive.add_asset(identifier, "a.nwb", b"hashed")
     version = archive.publish(identifier, doi=False)
     archive.add_asset(identifier, "b.nwb", b"not hashed", hashed=False)
-    archive.add_zarr_asset(identifier, "c.zarr", checksum="481a2f77ab786a0f45aafd5db0971caa-1--10", size=10)
+    archive.add_zarr(identifier, "c.zarr", {".zgroup": b"{}"})
+    archive.add_zarr(identifier, "d.zarr", {".zgroup": b"{}"}, ingested=False)
     sync(settings)
     assert note_lines(run()) == [
         f"version {version} not taken yet: has no DOI yet",
-        "pending: 1 asset that the archive has not hashed yet",
-        "1 Zarr, not mirrored yet",
+        "pending: 2 assets that the archive has not hashed, or not taken in yet",
     ]
     row = rows(run("--json"))[identifier]
-    assert (row["pending"], row["zarrs_not_mirrored"], row["waiting"]) == (1, 1, {version: "has no DOI yet"})
+    assert (row["pending"], row["zarrs"], row["waiting"]) == (2, 1, {version: "has no DOI yet"})
     assert row["status"] == "ok"
+
+
+def test_each_zarr_that_is_not_what_the_archive_says_is_told_with_both_checksums(
+    run: Run, archive: DemoArchive, settings: Settings
+) -> None:
+    identifier = archive.create_dandiset()
+    lie = "0" * 32 + "-1--2"
+    for name in ("c.zarr", "d.zarr"):
+        archive.add_zarr(identifier, name, {".zgroup": b"{}"})
+        archive.ingest_zarr(identifier, name, checksum=lie)
+    sync(settings)
+    row = rows(run("--json"))[identifier]
+    assert row["status"] == "error"
+    assert row["zarrs_failed"].keys() == {"c.zarr", "d.zarr"}
+    assert all(lie in why for why in row["zarrs_failed"].values())
+    failure, *notes = note_lines(run())
+    assert "all but 2 Zarrs" in failure
+    assert [note.partition(":")[0] for note in notes] == ["c.zarr", "d.zarr"]
 
 
 def test_what_the_archive_now_says_differently_is_told(run: Run, archive: DemoArchive, settings: Settings) -> None:

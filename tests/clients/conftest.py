@@ -12,15 +12,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy
 import pytest
 
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.model import Asset
 from mirror.demo.nwb import MOUSE, RAT, Recording, Species
+from mirror.demo.zarr_files import Files, changed_files, ome_zarr_files, sample_image, zarr_files
 from mirror.sync.engine import sync
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 IDENTIFIER = "000001"
 
@@ -64,32 +69,58 @@ class Clone:
     def key(self, path: str, at: str = "HEAD") -> str:
         return Path(self.git("cat-file", "blob", f"{at}:{path}")).name
 
+    def sub(self, path: str) -> Clone:
+        """The dataset at a path within this one."""
+        return Clone(self.path / path, self.env)
+
     def assert_clean(self) -> None:
         """Neither git nor DataLad see anything to be saved."""
         assert self.git("status", "--porcelain") == ""
-        assert self.datalad("status") == "nothing to save, working tree clean"
+        assert self.datalad("status", "-r") == "nothing to save, working tree clean"
+        # A submodule that is not installed is shown with "-", one at another commit with "+".
+        assert not [line for line in self.git("submodule", "status").splitlines() if line.startswith("+")]
 
 
 class Mirror:
     """An archive with one Dandiset, and a store that mirrors it."""
 
-    def __init__(self, archive: DemoArchive, store: Path) -> None:
+    def __init__(self, archive: DemoArchive, store: Path, **settings: Any) -> None:
         self.archive = archive
         self.store = store
         self.public = store / "public"
         self.alias = self.public / "alias" / IDENTIFIER
         self.identifier = archive.create_dandiset("Ripples", identifier=IDENTIFIER, contributors=["Doe, Jane"])
         connection = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
-        self._settings = Settings.model_validate({"archive": {**connection, "settle_seconds": 0}, "store": store})
+        self._settings = Settings.model_validate(
+            {"archive": {**connection, "settle_seconds": 0}, "store": store, **settings}
+        )
 
-    def sync(self, *, everything: bool = False) -> str:
-        """Sync; what it said of the Dandiset."""
-        report = sync(self._settings, [self.identifier], everything=everything)
+    def sync(self, *others: str, everything: bool = False) -> str:
+        """Sync; what it said of the Dandiset. `others` are synced after it."""
+        report = sync(self._settings, [self.identifier, *others], everything=everything)
         report.check()
         return report.outcomes[0].message if report.outcomes else ""
 
     def add(self, path: str, content: bytes, metadata: dict[str, Any] | None = None) -> None:
         self.archive.add_asset(self.identifier, path, content, metadata)
+
+    def add_zarr(self, path: str, files: Mapping[str, bytes]) -> str:
+        """Its Zarr id."""
+        return self.archive.add_zarr(self.identifier, path, files)
+
+    def change_zarr(self, path: str, before: Mapping[str, bytes], after: Mapping[str, bytes]) -> None:
+        put, remove = changed_files(before, after)
+        self.archive.change_zarr(self.identifier, path, put, remove)
+
+    def zarr_checksum(self, path: str) -> str:
+        zarr = self.asset(path).zarr
+        assert zarr is not None
+        assert zarr.checksum is not None
+        return zarr.checksum
+
+    def alias_of(self, name: str) -> Path:
+        """Of another Dandiset, or of a Zarr."""
+        return self.public / "alias" / name
 
     def asset(self, path: str) -> Asset:
         return self.archive.asset(self.identifier, path)
@@ -104,11 +135,20 @@ class Mirror:
         """The archive stores an asset's bytes anew: the address recorded for them is dead, the API's is not."""
         blob = self.asset(path).blob
         assert blob is not None
-        old = self.archive.objects.latest(blob.key)
+        self._store_anew(blob.key)
+
+    def move_zarr_file(self, path: str, name: str) -> None:
+        """The same with a file of a Zarr."""
+        zarr = self.asset(path).zarr
+        assert zarr is not None
+        self._store_anew(f"zarr/{zarr.zarr_id}/{name}")
+
+    def _store_anew(self, key: str) -> None:
+        old = self.archive.objects.latest(key)
         assert old is not None
         assert old.content is not None
-        self.archive.objects.put(blob.key, old.content, etag=old.etag)
-        assert self.archive.objects.delete_version(blob.key, old.version_id)
+        self.archive.objects.put(key, old.content, etag=old.etag)
+        assert self.archive.objects.delete_version(key, old.version_id)
 
     def refs(self) -> dict[str, str]:
         lines = run("git", f"--git-dir={self.alias}", "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
@@ -150,9 +190,10 @@ def fill(mirror: Mirror) -> tuple[str, str]:
 
 
 @contextmanager
-def made(store: Path) -> Iterator[Mirror]:
-    with DemoArchive(strict=True) as archive:
-        yield Mirror(archive, store)
+def made(store: Path, *, strict: bool = True, **settings: Any) -> Iterator[Mirror]:
+    """`strict=False`: the archive takes every path."""
+    with DemoArchive(strict=strict) as archive:
+        yield Mirror(archive, store, **settings)
 
 
 @contextmanager
@@ -201,6 +242,88 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
         yield Scene(mirror, versions, url, {**BINARY, **dict([LATER, UNPUBLISHED])})
 
 
+@dataclass(frozen=True)
+class Zarr:
+    """A Zarr as it was given to the archive."""
+
+    files: Mapping[str, bytes]
+    array: NDArray[Any]
+    within: str = ""
+    """where in the Zarr that array is"""
+
+
+def labelled(image: NDArray[Any]) -> Files:
+    """An image with labels, as OME-Zarr has them."""
+    files = ome_zarr_files(image, chunks=(16, 16), levels=2)
+    labels = ome_zarr_files(image // 100, chunks=(16, 16), levels=1)
+    return {
+        **files,
+        **{f"labels/cells/{name}": content for name, content in labels.items()},
+        "labels/.zgroup": files[".zgroup"],
+        "labels/.zattrs": b'{"labels": ["cells"]}',
+    }
+
+
+def zarrs() -> dict[str, Zarr]:
+    image, even = sample_image(32), numpy.full((40, 40), 7, dtype="<u2")
+    return {
+        "sub-1/micr/sub-1_SPIM.ome.zarr": Zarr(labelled(image), image, "0"),
+        "sub-1/v2.zarr": Zarr(zarr_files(image, chunks=(16, 16)), image),
+        "sub-1/v2 flat.zarr": Zarr(zarr_files(image + 1, chunks=(16, 16), separator="."), image + 1),
+        "sub-1/v3.zarr": Zarr(zarr_files(image + 2, chunks=(16, 16), zarr_format=3), image + 2),
+        "sub-1/v3.ome.zarr": Zarr(ome_zarr_files(image + 3, chunks=(16, 16), levels=2, zarr_format=3), image + 3, "0"),
+        "even.zarr": Zarr(zarr_files(even, chunks=(8, 8)), even),
+    }
+
+
+@dataclass(frozen=True)
+class ZarrScene:
+    """A store that stands still: a Dandiset of Zarrs, and another that has one of these, too."""
+
+    mirror: Mirror
+    url: str
+    zarrs: Mapping[str, Zarr]
+    ids: Mapping[str, str]
+    """of the Zarrs, by path"""
+    shared: str
+    """the path of the Zarr that has a second path, and a place in a second Dandiset"""
+    second_path: str
+    other: str
+    """that second Dandiset's identifier; the Zarr is at the same path there"""
+
+    def address(self, way: str, name: str = IDENTIFIER) -> str:
+        return {
+            "path": str(self.mirror.alias_of(name)),
+            "ria+file": f"ria+file://{self.mirror.public}#~{name}",
+            "ria+http": f"ria+{self.url}#~{name}",
+            "http": f"{self.url}/alias/{name}",
+        }[way]
+
+
+@pytest.fixture(scope="session")
+def zarr_scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZarrScene]:
+    """For tests that change nothing in the archive or the store."""
+    with ExitStack() as stack:
+        mirror = stack.enter_context(made(tmp_path_factory.mktemp("zarrs") / "store", jobs=1))
+        mirror.add("README.md", b"# Zarrs\n")
+        given = zarrs()
+        ids = {path: mirror.add_zarr(path, zarr.files) for path, zarr in given.items()}
+        shared, second_path = "sub-1/v2.zarr", "derived/the same.zarr"
+        mirror.archive.link_zarr(mirror.identifier, second_path, ids[shared])
+        other = mirror.archive.create_dandiset("Shares a Zarr", identifier="000002")
+        mirror.archive.link_zarr(other, shared, ids[shared])
+        mirror.sync(other)
+        url = stack.enter_context(served(mirror.public))
+        yield ZarrScene(mirror, url, given, ids, shared, second_path, other)
+
+
+@pytest.fixture
+def mirror_with(tmp_path: Path) -> Iterator[Callable[..., Mirror]]:
+    """A mirror of one's own with other settings; with `strict=False` its archive takes every path."""
+    with ExitStack() as stack:
+        yield lambda **settings: stack.enter_context(made(tmp_path / "store", **settings))
+
+
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[Mirror]:
     """A mirror of one's own, not synced yet, in an archive that tests may change."""
@@ -233,6 +356,12 @@ def reading(scene: Scene, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     path = tmp_path_factory.mktemp("reading") / "clone"
     run("datalad", "clone", scene.address("ria+file"), path)
     return Clone(path)
+
+
+@pytest.fixture(scope="session")
+def clone_at() -> Callable[..., Clone]:
+    """A clone made by other means than `clone_of`."""
+    return Clone
 
 
 @pytest.fixture(scope="session", name="run")

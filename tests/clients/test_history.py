@@ -52,7 +52,7 @@ def test_a_release_commit_says_what_it_holds(scene: Any, reading: Any) -> None:
         "DOI": scene.mirror.doi(version),
         "Assets": str(len(assets)),
         "Bytes": str(sum(asset.size for asset in assets)),
-        "Layout": "1",
+        "Layout": "2",
     }
 
 

@@ -66,6 +66,17 @@ def described(asset: Asset, *, release: bool = False, layout: Layout = LAYOUT) -
 
 PUBLISHED = metadata_of(datePublished="2026-11-21T00:00:00+00:00")
 ZARR_ASSET = {"zarr": BLOB, "blob": None}
+ZARR_CHECKSUM = "481a2f77ab786a0f45aafd5db0971caa-1--9"
+ZARR_URL = f"https://bucket.example.org/zarr/{BLOB}/"
+
+
+def zarr_asset(**changes: Any) -> Asset:
+    facts: dict[str, Any] = {
+        "digest": {"dandi:dandi-zarr-checksum": ZARR_CHECKSUM},
+        "contentUrl": [API_URL, ZARR_URL],
+        **changes,
+    }
+    return asset_of(metadata_of(**facts), **ZARR_ASSET)
 
 
 def test_a_binary_file_is_annexed() -> None:
@@ -119,16 +130,55 @@ def test_an_asset_without_its_digest_is_pending() -> None:
 
 
 def test_nothing_pending_is_ever_published() -> None:
-    with pytest.raises(RecordRefused, match=r"'sub-1/a\.nwb' is published without a SHA-256"):
+    with pytest.raises(RecordRefused, match=r"'sub-1/a\.nwb' is published without a digest of its content"):
         described(asset_of(metadata_of(digest=None)), release=True)
 
 
 def test_a_zarr_asset_is_told_by_its_zarr_id() -> None:
-    asset = asset_of(metadata_of(digest={"dandi:dandi-zarr-checksum": None}, contentUrl=...), size=0, **ZARR_ASSET)
-    entry, line = described(asset)
+    entry, line = described(zarr_asset())
     assert entry.held == Held(ASSET_ID, MODIFIED, ZARR, BLOB)
-    assert line.endswith(b'"size":0,"zarr":"%b"}\n' % BLOB.encode())
+    assert (entry.is_zarr, entry.sha256, entry.zarr_checksum) == (True, None, ZARR_CHECKSUM)
+    assert (entry.api_url, entry.s3_url) == (API_URL, ZARR_URL)
+    assert entry.fields == ()
+    assert line.endswith(b'"size":9,"zarr":"%b"}\n' % BLOB.encode())
     assert b'"blob"' not in line
+
+
+def test_a_zarr_is_pending_until_the_archive_has_its_checksum() -> None:
+    for digest in (..., None, {"dandi:dandi-zarr-checksum": None}):
+        entry, line = described(zarr_asset(digest=digest, contentUrl=...))
+        assert entry.held == Held(ASSET_ID, MODIFIED, PENDING, BLOB)
+        assert (entry.is_zarr, entry.zarr_checksum) == (True, None)
+        assert line.endswith(b'"zarr":"%b"}\n' % BLOB.encode())
+
+
+def test_a_zarrs_asset_is_read_anew_where_a_release_is_concerned() -> None:
+    """A release names the state that the Zarr was published in; the asset's times do not tell of it."""
+    published = zarr_asset(datePublished="2026-11-21T00:00:00+00:00")
+    draft, line = described(published)
+    release, line_in_release = described(published, release=True)
+    assert line == line_in_release
+    assert draft.held.still_is(slim_zarr(), release=False)
+    assert not draft.held.still_is(slim_zarr(), release=True)
+    assert not release.held.still_is(slim_zarr(), release=False)
+
+
+def test_a_published_zarr_has_a_checksum() -> None:
+    with pytest.raises(RecordRefused, match=r"'sub-1/a\.nwb' is published without a digest of its content"):
+        described(zarr_asset(digest=None), release=True)
+
+
+@pytest.mark.parametrize("checksum", [SHA256, f"{'0' * 32}-1", f"{'A' * 32}-1--1", f"{'0' * 32}-1--1\n", 5])
+def test_a_checksum_of_a_zarr_in_another_form_is_refused(checksum: object) -> None:
+    with pytest.raises(RecordRefused, match="malformed Zarr checksum"):
+        described(zarr_asset(digest={"dandi:dandi-zarr-checksum": checksum}))
+
+
+@pytest.mark.parametrize("zarr_id", ["", "../../000001", BLOB.upper(), BLOB + "\n"])
+def test_a_zarr_id_that_is_no_uuid_is_refused(zarr_id: str) -> None:
+    """It becomes the name of a folder, and of a dataset."""
+    with pytest.raises(RecordRefused, match="malformed Zarr id"):
+        described(msgspec.structs.replace(zarr_asset(), zarr=zarr_id))
 
 
 REFUSED: dict[str, Asset] = {
@@ -165,17 +215,22 @@ def test_only_a_digest_in_its_one_form_is_taken(digest: str) -> None:
 names = st.sampled_from(["a.nwb", "README.md", "x/y.json", "é 😀.tif", '"\\.txt'])
 
 
-@given(names, st.booleans(), st.booleans(), st.sampled_from(["hashed", "pending", "zarr"]), st.integers(0, 1 << 21))
+kinds = st.sampled_from(["hashed", "pending", "zarr", "pending zarr"])
+
+
+@given(names, st.booleans(), st.booleans(), kinds, st.integers(0, 1 << 21))
 def test_what_is_remembered_can_be_read_back_from_the_record(
     path: str, release: bool, published: bool, kind: str, size: int
 ) -> None:
     changes: dict[str, Any] = {"contentSize": size}
     if published:
         changes["datePublished"] = "2026-11-21T00:00:00+00:00"
-    if kind != "hashed":
+    if kind.startswith("pending"):
         changes["digest"] = {"dandi:dandi-etag": "0-1"}
-        release = release and kind == "zarr"
-    asset = asset_of(metadata_of(**changes), path=path, size=size, **(ZARR_ASSET if kind == "zarr" else {}))
+        release = False
+    elif kind == "zarr":
+        changes["digest"] = {"dandi:dandi-zarr-checksum": ZARR_CHECKSUM}
+    asset = asset_of(metadata_of(**changes), path=path, size=size, **(ZARR_ASSET if kind.endswith("zarr") else {}))
     entry, line = described(asset, release=release)
     known = entry.held.modified if b'"modified":' in line else None
     assert held_from_line(line, LAYOUT) == (path, msgspec.structs.replace(entry.held, modified=known))
@@ -184,6 +239,10 @@ def test_what_is_remembered_can_be_read_back_from_the_record(
 def slim(**changes: Any) -> SlimAsset:
     fields: dict[str, Any] = {"asset_id": ASSET_ID, "path": "a", "size": 9, "created": "", "modified": MODIFIED}
     return SlimAsset(**(fields | {"blob": BLOB} | changes))
+
+
+def slim_zarr() -> SlimAsset:
+    return slim(zarr=BLOB, blob=None)
 
 
 def test_an_unpublished_asset_is_the_same_while_its_id_and_time_are() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mirror.config import Select, Settings, TextInGit
+from mirror.config import Select, Settings, TextInGit, Zarr
 from mirror.dataset import layout
 from mirror.dataset.commits import Changes, CommitFacts, trailers
 from mirror.dataset.layout import Layout, fixed_files, named_like_text
@@ -53,10 +53,11 @@ def test_an_asset_filter_looks_anywhere_in_the_path() -> None:
 
 
 def test_the_trailer_is_the_number_and_what_differs_from_the_default() -> None:
-    assert Layout().trailer == "1"
-    assert Layout(text_max_bytes=0).trailer == "1 text_in_git.max_bytes=0"
-    assert Layout(text_max_bytes=1_048_576, assets="nwb$").trailer == "1 select.assets=nwb$"
-    assert Layout(text_max_bytes=5, assets="a b").trailer == "1 select.assets=a b text_in_git.max_bytes=5"
+    assert Layout().trailer == "2"
+    assert Layout(text_max_bytes=0).trailer == "2 text_in_git.max_bytes=0"
+    assert Layout(text_max_bytes=1_048_576, assets="nwb$").trailer == "2 select.assets=nwb$"
+    assert Layout(text_max_bytes=5, assets="a b").trailer == "2 select.assets=a b text_in_git.max_bytes=5"
+    assert Layout(assets="a", zarrs=False).trailer == "2 select.assets=a zarr.hold=none"
 
 
 @pytest.mark.parametrize("pattern", ["a\nVersion: 9", "ü|日", r"\d+\.nwb", "a\u2028b"])
@@ -73,6 +74,8 @@ def test_every_setting_that_changes_trees_is_in_the_trailer() -> None:
     assert layout_of(Settings()).trailer == number
     assert layout_of(Settings(select=Select(assets="a"))).trailer == f"{number} select.assets=a"
     assert layout_of(Settings(text_in_git=TextInGit(max_bytes=0))).trailer == f"{number} text_in_git.max_bytes=0"
+    assert layout_of(Settings(zarr=Zarr(hold="none"))).trailer == f"{number} zarr.hold=none"
+    assert layout_of(Settings(zarr=Zarr(hold="manifest", repository_max_entries=1))).trailer == number
     assert layout_of(Settings(jobs=9, annex_metadata=False, select=Select(exclude=("000003",)))).trailer == number
 
 

@@ -170,7 +170,7 @@ def test_a_published_asset_without_a_digest_is_refused(
     alter_assets(archive, dandisets[0], lambda record: record["metadata"]["digest"].pop("dandi:sha2-256"))
     outcome = outcome_of(mirror_once(), dandisets[0])
     assert outcome.result == "failed"
-    assert f"asset {NWB!r} is published without a SHA-256 digest" in outcome.message
+    assert f"asset {NWB!r} is published without a digest of its content" in outcome.message
 
 
 def test_a_draft_asset_without_a_digest_is_pending_not_wrong(

@@ -46,6 +46,7 @@ def dandisets(archive: DemoArchive) -> list[str]:
         archive.publish(identifier)
         archive.add_asset(identifier, "unfinished.nwb", b"%d unfinished" % number, hashed=False)
         archive.add_zarr_asset(identifier, "image.zarr")
+        archive.add_zarr(identifier, "real.zarr", {f"{at % 7}/{at}.é": b"%d" % (at % 9) for at in range(60)})
         found.append(identifier)
     return found
 
@@ -93,6 +94,13 @@ def test_time_place_user_and_locale_do_not_matter(
         assert refs == refs_of(identifier, store=other)
         assert {"refs/heads/draft", "refs/heads/releases", "refs/heads/git-annex"} < refs.keys()
         assert sum(name.startswith("refs/tags/") for name in refs) == 4
+    zarrs = Store.open(one).zarrs()
+    assert zarrs == Store.open(other).zarrs()
+    assert len(zarrs) == 3
+    for zarr_id in zarrs:
+        refs = refs_of(zarr_id, store=one)
+        assert refs == refs_of(zarr_id, store=other)
+        assert len(refs) == 4
     assert Store.open(one).facts.id != Store.open(other).facts.id
 
 

@@ -122,13 +122,13 @@ class TestLayout:
         names = git(repository_of(dandiset), "ls-tree", "-r", "--name-only", "draft").splitlines()
         assert [name for name in names if "sub-" in name] == [".dandi/assets/sub-1/assets.jsonl", "sub-1/a.nwb"]
         facts = trailers(git(repository_of(dandiset), "log", "-1", "--format=%B", "releases"))
-        assert (facts["Assets"], facts["Bytes"], facts["Layout"]) == ("1", "1", "1 select.assets=^sub-1/")
+        assert (facts["Assets"], facts["Bytes"], facts["Layout"]) == ("1", "1", "2 select.assets=^sub-1/")
 
     @pytest.mark.parametrize(
         ("setting", "value", "trailer"),
         [
-            ("text_in_git__max_bytes", 0, "1 text_in_git.max_bytes=0"),
-            ("select__assets", "nwb$", "1 select.assets=nwb$"),
+            ("text_in_git__max_bytes", 0, "2 text_in_git.max_bytes=0"),
+            ("select__assets", "nwb$", "2 select.assets=nwb$"),
         ],
     )
     def test_a_changed_layout_is_a_new_draft_and_old_tags_stay(
@@ -168,7 +168,7 @@ class TestLayout:
         mirror_once(text_in_git__max_bytes=1000)
         repository = repository_of(dandiset)
         assert git(repository, "diff", "--name-only", "draft^", "draft") == ""
-        assert "Layout: 1 text_in_git.max_bytes=1000" in git(repository, "log", "-1", "--format=%B", "draft")
+        assert "Layout: 2 text_in_git.max_bytes=1000" in git(repository, "log", "-1", "--format=%B", "draft")
 
     def test_and_back_again(
         self, dandiset: str, git: Git, mirror_once: MirrorOnce, repository_of: RepositoryOf
@@ -201,4 +201,4 @@ class TestLayout:
         mirror_once(select__assets="json$").check()
         names = git(repository_of(dandiset), "ls-tree", "-r", "--name-only", version).splitlines()
         assert [name for name in names if not name.startswith(".")] == ["dandiset.yaml", "new.json"]
-        assert "Layout: 1 select.assets=json$" in git(repository_of(dandiset), "log", "-1", "--format=%B", version)
+        assert "Layout: 2 select.assets=json$" in git(repository_of(dandiset), "log", "-1", "--format=%B", version)

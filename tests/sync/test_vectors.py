@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from hashlib import sha256
+from hashlib import md5, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,19 +16,26 @@ import msgspec
 import pytest
 
 from mirror.annex.remotes import dandiapi_remote
-from mirror.archive.records import Asset, VersionInfo
+from mirror.archive.records import Asset, Instance, VersionInfo
+from mirror.archive.s3 import ObjectVersion
 from mirror.dataset import layout
 from mirror.dataset.assets import AssetEntry, Held, describe
 from mirror.dataset.canonical import read_document
 from mirror.dataset.identity import api_remote_uuid, dandiset_dataset_id
 from mirror.dataset.layout import Layout
+from mirror.dataset.zarr.folders import folders_of
+from mirror.git.objects import Oid
 from mirror.git.repository import Repository
 from mirror.store.index import Index
+from mirror.store.store import Store
 from mirror.sync.history import Subject
 from mirror.sync.mirrored import Mirrored
 from mirror.sync.observe import Base, Observation
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter
+from mirror.sync.zarr.held import HeldZarr
+from mirror.sync.zarr.in_repository import RepositoryTarget
+from mirror.sync.zarr.subject import Subject as ZarrSubject
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Git
@@ -38,6 +45,7 @@ IDENTIFIER = "000027"
 INSTANCE_URL = "https://dandiarchive.org"
 API_HOST = "api.dandiarchive.org"
 BUCKET = "https://dandiarchive.s3.amazonaws.com"
+REMOTE = dandiapi_remote(api_remote_uuid(INSTANCE_URL), API_HOST)
 LAYOUT = Layout()
 README = "# Zoë's ripples 😀\n\nno newline at the end".encode()
 
@@ -87,15 +95,33 @@ PENDING = Asset(
     blob=uuid(105),
     metadata=msgspec.Raw(b'{"digest": {"dandi:dandi-etag": "0-1"}, "x": 1.50}'),
 )
+ZARR_ID = uuid(106)
+ZARR_ADDRESS = f"{BUCKET}/zarr/{ZARR_ID}/"
+ZARR_CHECKSUM = "f35eab3ff40f0765c4782864c86ad5e7-9--44"
 ZARR = Asset(
     asset_id=uuid(6),
     path="image.ome.zarr",
-    size=7,
+    size=44,
     created="2026-11-20T16:00:02.000000Z",
     modified="2026-11-20T16:00:03.000000Z",
-    zarr=uuid(106),
-    metadata=msgspec.Raw(b'{"digest": {"dandi:dandi-zarr-checksum": "00000000000000000000000000000000-2--7"}}'),
+    zarr=ZARR_ID,
+    metadata=msgspec.Raw(
+        f'{{"contentUrl": ["https://{API_HOST}/api/assets/{uuid(6)}/download/", "{ZARR_ADDRESS}"], '
+        f'"digest": {{"dandi:dandi-zarr-checksum": "{ZARR_CHECKSUM}"}}}}'.encode()
+    ),
 )
+CHUNKS = {
+    ".git/config": b"git's",
+    ".zattrs": b"{}",
+    ".zgroup": b'{"zarr_format": 2}',
+    "0/.zarray": b"{}",
+    "0/0.0": b"same",
+    "0/0/é 😀.nii.gz": b"same",
+    "0/1+1%": b"",
+    "a.b/0": b"before a/",
+    "a/0": b"",
+}
+"""The files of a Zarr, in the order in which a bucket lists them."""
 DRAFTED = [*RELEASED[1:], asset(7, "sub-M541/sub-M541_ses-1.nwb", b"nwb 2", published=False, blob=107), PENDING, ZARR]
 
 DOCUMENT = """{
@@ -132,7 +158,9 @@ class Literal:
         return {entry.s3_url: f"{entry.s3_url}?versionId=v.{entry.size}" for entry in entries if entry.s3_url}
 
 
-def observation(info: VersionInfo, assets: list[Asset], before: dict[str, Held], spool: Spool) -> Observation:
+def observation(
+    info: VersionInfo, assets: list[Asset], before: dict[str, Held], spool: Spool, links: dict[str, Oid]
+) -> Observation:
     """What an observer finds next to an earlier state."""
     release = info.version != "draft"
     entries = [describe(one, LAYOUT, release=release, keep=spool.keep) for one in assets]
@@ -146,28 +174,54 @@ def observation(info: VersionInfo, assets: list[Asset], before: dict[str, Held],
         before=before,
         base=Base.RELEASE if before else Base.NOTHING,
         size=info.size,
+        links=links,
     )
 
 
+def listed(name: str, content: bytes) -> ObjectVersion:
+    """A file of the Zarr, as the bucket tells of it."""
+    digest = md5(content, usedforsecurity=False).hexdigest()
+    when = f"2026-11-20T15:59:{len(name) + 10}.000Z"
+    return ObjectVersion(f"zarr/{ZARR_ID}/{name}", f"v.{len(name)}_{len(content)}", digest, len(content), when, True)
+
+
 VECTORS = {
-    "release": "db8acf01278ffa5bb953f33217fc77ea48f75e38",
+    "release": "309cad47288fe445baf580c7c0c5a7e60d1c4306",
     "release's tree": "41a360096d4f9dc60c6438a59cf0d73725699c7c",
-    "tag": "7d8d9fee1a540680e444a9091b6ce85356d46571",
-    "doi tag": "db8acf01278ffa5bb953f33217fc77ea48f75e38",
-    "draft": "7ae5e41e46b6de6b19cdf9052f04052861833068",
-    "draft's tree": "0c387dbeb7277c483ba83da9eac4bd992d8f39ef",
+    "tag": "32680a42428b33e15c08187f23b151396ef54059",
+    "doi tag": "309cad47288fe445baf580c7c0c5a7e60d1c4306",
+    "draft": "362f5033dda5a716145ac3fcdf35f89d90819e12",
+    "draft's tree": "2c4f602ebb00ebd7fdd8a4a56da40c56943e2029",
     "annex": "934f3c5ef0c5535010194ed77cfe5fe90f1658d6",
     "annex tree": "8d7de6ca1d5e3b56260aed71da69f7e4ba0f8a55",
     "dandiset.yaml": "dd96310c247ea7e54741090c2872a021bb607ff3",
     "version.json": "0ee4a1574df8b422939c2b234ef29fdf2ccee04e",
     "records": "086de916963f07e2d6ff96adc303f771ea5118ec",
     "pending": "6fe151ff468754dfcb9aa2313e55a707f2c510cb",
+    "submodules": "103caff6c418147de403f603a81fcb5eec5d1c1f",
+    "Zarr": "9496a53db9243690710b8b076525111dc55d8df5",
 }
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Repository:
+def store(tmp_path: Path) -> Store:
+    return Store.open_or_create(tmp_path / "store", Instance("DANDI", INSTANCE_URL, "10.48324"))
+
+
+@pytest.fixture
+def zarr(store: Store) -> HeldZarr:
+    """The literal Zarr, written."""
+    subject = ZarrSubject(ZARR_ID, ZARR_ADDRESS, f"https://{API_HOST}/api", REMOTE)
+    pages = [[listed(name, content)] for name, content in CHUNKS.items()]
+    folder = store.zarr(ZARR_ID)
+    with folder.lock(), RepositoryTarget(store, folder, subject, None) as target:
+        return target.keep(target.record(folders_of(pages, subject.location.key)))
+
+
+@pytest.fixture
+def repository(tmp_path: Path, zarr: HeldZarr) -> Repository:
     """The literal Dandiset, written: one release and a draft."""
+    links = {ZARR.path: zarr.oid}
     repository = Repository.create(tmp_path / "repository", head="draft")
     subject = Subject(IDENTIFIER, dandiset_dataset_id(INSTANCE_URL, IDENTIFIER), INSTANCE_URL, LAYOUT)
     with (
@@ -177,9 +231,11 @@ def repository(tmp_path: Path) -> Repository:
         repository.objects(pack) as objects,
     ):
         release = observation(
-            version("0.261120.1534", RELEASED, "2026-11-20T15:34:20.000000Z", PUBLICATION), RELEASED, {}, spool
+            version("0.261120.1534", RELEASED, "2026-11-20T15:34:20.000000Z", PUBLICATION), RELEASED, {}, spool, {}
         )
-        draft = observation(version("draft", DRAFTED, "2026-11-20T16:00:04.250000Z"), DRAFTED, release.assets, spool)
+        draft = observation(
+            version("draft", DRAFTED, "2026-11-20T16:00:04.250000Z"), DRAFTED, release.assets, spool, links
+        )
         written = DandisetWriter(
             subject,
             Mirrored({}, objects, index, IDENTIFIER, LAYOUT),
@@ -187,7 +243,7 @@ def repository(tmp_path: Path) -> Repository:
             pack,
             Literal(),
             spool.read,
-            remote=dandiapi_remote(api_remote_uuid(INSTANCE_URL), API_HOST),
+            remote=REMOTE,
             annex_metadata=True,
         ).write([release], draft, {})
         repository.publish(pack, written.updates)
@@ -208,13 +264,68 @@ def hashes(git: Git, repository: Path) -> dict[str, str]:
         "version.json": "releases:.dandi/version.json",
         "records": "releases:.dandi/assets/sub-M541/assets.jsonl",
         "pending": "draft:.dandi/pending.jsonl",
+        "submodules": "draft:.gitmodules",
+        "Zarr": "draft:image.ome.zarr",
+    }
+    return {what: git(repository, "rev-parse", "--verify", name) for what, name in names.items()}
+
+
+ZARR_VECTORS = {
+    "snapshot": "15dbebd962a617442eff0e586632fa3ed9885719",
+    "draft": "9496a53db9243690710b8b076525111dc55d8df5",
+    "tree": "8431314761e284513151c2dbe70ef43c128f5bba",
+    "annex": "da49a6525aef3e2244e5b2d58a0cf2198f4ad89b",
+    "annex tree": "26e3d7a1b12c032fa61fa15445ca4da9ce2922c5",
+    "zarr.json": "346318d47b58327e00d9a9f16cec717da4fe8ebf",
+}
+
+
+def zarr_hashes(git: Git, repository: Path) -> dict[str, str]:
+    names = {
+        "snapshot": f"refs/tags/{ZARR_CHECKSUM}",
+        "draft": "draft",
+        "tree": "draft^{tree}",
+        "annex": "git-annex",
+        "annex tree": "git-annex^{tree}",
+        "zarr.json": "draft:.dandi/zarr.json",
     }
     return {what: git(repository, "rev-parse", "--verify", name) for what, name in names.items()}
 
 
 def test_the_hashes_are_those_of_this_layout(repository: Repository, git: Git) -> None:
-    assert layout.NUMBER == 1
+    assert layout.NUMBER == 2
     assert hashes(git, repository.path) == VECTORS
+
+
+def test_the_hashes_of_a_zarr_are_those_of_this_layout(store: Store, zarr: HeldZarr, git: Git) -> None:
+    assert layout.NUMBER == 2
+    assert str(zarr.checksum) == ZARR_CHECKSUM
+    assert zarr_hashes(git, store.alias(ZARR_ID)) == ZARR_VECTORS
+    git(store.alias(ZARR_ID), "fsck", "--strict", "--full")
+
+
+def test_the_tree_of_the_zarr_is_literally_this(store: Store, zarr: HeldZarr, git: Git) -> None:
+    """What the hashes stand for, to be read by people."""
+    repository = store.alias(ZARR_ID)
+    assert git(repository, "ls-tree", "-r", "--name-only", zarr.oid.hex()).splitlines() == [
+        "%2Egit/config",
+        ".dandi/zarr.json",
+        ".datalad/.gitattributes",
+        ".datalad/config",
+        ".gitattributes",
+        ".zattrs",
+        ".zgroup",
+        "0/.zarray",
+        "0/0.0",
+        "0/0/é 😀.nii.gz",
+        "0/1+1%25",
+        "a.b/0",
+        "a/0",
+    ]
+    same, empty = "51037a4a37730f52c8732586d3aaa316", "d41d8cd98f00b204e9800998ecf8427e"
+    for path, key in {"0/0.0": f"MD5E-s4--{same}.0", "0/1+1%25": f"MD5E-s0--{empty}"}.items():
+        assert git(repository, "cat-file", "blob", f"draft:{path}").startswith("../.git/annex/objects/")
+        assert git(repository, "cat-file", "blob", f"draft:{path}").endswith(f"/{key}/{key}")
 
 
 def test_git_finds_nothing_wrong(repository: Repository, git: Git) -> None:

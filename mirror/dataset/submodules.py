@@ -1,0 +1,44 @@
+"""Datasets within a dataset: where they stand in its tree, and the `.gitmodules` that says which they are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote_from_bytes
+
+from mirror.dataset.names import tree_path
+
+GITMODULES = b".gitmodules"
+
+_CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
+_NEEDS_QUOTES = re.compile(rb'[\x00-\x20\x7f"\\#;]')
+_ESCAPES = {b"\\": b"\\\\", b'"': b'\\"', b"\n": b"\\n", b"\t": b"\\t", b"\b": b"\\b"}
+
+
+def submodule_path(path: str) -> bytes:
+    """The path in a tree of an asset that is a dataset. Git takes none for such that looks like an option."""
+    where = tree_path(path)
+    return b"%2D" + where[1:] if where.startswith(b"-") else where
+
+
+def gitmodules(submodules: Mapping[bytes, str]) -> bytes:
+    """`.gitmodules` of these paths and dataset ids. A dataset is found beside the one that it is in."""
+    return b"".join([_section(path, submodules[path]) for path in sorted(submodules)])
+
+
+def _section(path: bytes, dataset_id: str) -> bytes:
+    # A name goes into a section's head, where a line break cannot be escaped.
+    name = quote_from_bytes(path).encode() if _CONTROL.search(path) else path
+    named = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+    return b'[submodule "%b"]\n\tpath = %b\n\turl = ../%b\n\tdatalad-id = %b\n' % (
+        named,
+        _value(path),
+        dataset_id.encode(),
+        dataset_id.encode(),
+    )
+
+
+def _value(text: bytes) -> bytes:
+    if not _NEEDS_QUOTES.search(text):
+        return text
+    return b'"%b"' % re.sub(rb'[\\"\n\t\x08]', lambda found: _ESCAPES[found[0]], text)

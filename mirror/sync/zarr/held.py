@@ -1,0 +1,64 @@
+"""What is held of a Zarr: by its repository where it has one, by its manifest otherwise."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from mirror.dataset.commits import trailers
+from mirror.dataset.zarr.checksum import Checksum
+from mirror.dataset.zarr.manifest import Origin
+from mirror.git.objects import COMMIT, Commit, Oid, hash_object
+from mirror.store.store import Store
+from mirror.store.zarrs import ZarrFolder
+from mirror.sync.mirrored import DRAFT, TAGS
+
+
+@dataclass(frozen=True)
+class HeldZarr:
+    """A Zarr as it was last recorded."""
+
+    zarr_id: str
+    form: Literal["repository", "manifest"]
+    oid: Oid
+    """the tip of `draft`"""
+    draft: Commit
+    origin: Origin | None
+    """what its manifest was made with; None where there is none"""
+    commits: tuple[str, ...] = ()
+    """every snapshot and draft so far; only where there is no repository"""
+
+    @property
+    def checksum(self) -> Checksum:
+        return checksum_in(self.draft)
+
+
+def held_zarr(store: Store, folder: ZarrFolder) -> HeldZarr | None:
+    """None when nothing is."""
+    repository = store.dataset(folder.zarr_id)
+    tip = repository.refs().get(DRAFT) if repository.path.is_dir() else None
+    if tip is not None:
+        with repository.objects() as objects:
+            return HeldZarr(folder.zarr_id, "repository", tip, objects.commit(tip), folder.origin(tip.hex()))
+    commits = folder.commits()
+    if not commits:
+        return None
+    body = commits[-1].encode()
+    oid = hash_object(COMMIT, body)
+    return HeldZarr(folder.zarr_id, "manifest", oid, Commit.decode(body), folder.origin(oid.hex()), commits)
+
+
+def snapshot_of(store: Store, held: HeldZarr, checksum: Checksum) -> Oid | None:
+    """The snapshot of a Zarr in this state, if it was seen in it."""
+    if held.form == "repository":
+        return store.dataset(held.zarr_id).refs().get(f"{TAGS}{checksum}")
+    for text in held.commits[::2]:
+        body = text.encode()
+        if checksum_in(Commit.decode(body)) == checksum:
+            return hash_object(COMMIT, body)
+    return None
+
+
+def checksum_in(commit: Commit) -> Checksum:
+    """The checksum of the state that a snapshot or a draft is of."""
+    return Checksum.parse(trailers(commit.message).get("Checksum", ""))

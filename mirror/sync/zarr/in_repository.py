@@ -1,0 +1,143 @@
+"""A Zarr that has a repository: its trees, commits and addresses, in one pack and one move of its refs."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from mirror.annex import hashdirs
+from mirror.dataset.times import epoch
+from mirror.dataset.zarr.files import key_of
+from mirror.dataset.zarr.folders import Folder
+from mirror.dataset.zarr.manifest import Change, read_manifest
+from mirror.errors import MirrorError
+from mirror.git.bare import remove_bare
+from mirror.git.objects import COMMIT, Commit, Oid
+from mirror.git.repository import Repository
+from mirror.store.store import Store
+from mirror.store.zarrs import ZarrFolder, read_text
+from mirror.sync.branch import BranchWriter
+from mirror.sync.history import writer_at
+from mirror.sync.mirrored import ANNEX, DRAFT, TAGS
+from mirror.sync.zarr.addresses import KeyLines, NewBranch, edited
+from mirror.sync.zarr.commits import new_state
+from mirror.sync.zarr.held import HeldZarr
+from mirror.sync.zarr.recording import Recorded
+from mirror.sync.zarr.subject import Subject
+from mirror.sync.zarr.target import Target
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def open_repository(store: Store, zarr_id: str) -> Iterator[Repository]:
+    """A Zarr's repository, locked and whole. One that nothing was put into is taken away again."""
+    repository = store.create_dataset(zarr_id)
+    with repository.lock():
+        for repaired in repository.repair():
+            logger.info("Zarr %s: %s", zarr_id, repaired)
+        try:
+            yield repository
+        finally:
+            if not repository.refs():
+                remove_bare(repository.path)
+
+
+class RepositoryTarget(Target):
+    """Writes a repository: what differs from the state that is held, or all of it."""
+
+    def __init__(self, store: Store, folder: ZarrFolder, subject: Subject, held: HeldZarr | None) -> None:
+        super().__init__(folder, subject, held)
+        self._store = store
+        self._repository = self._stack.enter_context(open_repository(store, subject.zarr_id))
+        self._writer = self._stack.enter_context(self._repository.writer(deflate_small=True))
+        self._objects = self._stack.enter_context(self._repository.objects(self._writer))
+        self._refs = self._repository.refs()
+        self._lines = KeyLines()
+        self._touched: set[bytes] = set()
+
+    def record(self, folders: Iterable[Folder]) -> Recorded:
+        take_key = None if self.trusted else self._lines.take
+        return self.recorder(self._writer.add, take_key, self._changed).record(folders)
+
+    def _changed(self, change: Change) -> None:
+        if change.before is not None:
+            self._touched.add(change.before[1])
+            key = key_of(change.before)
+            self._lines.take_former(hashdirs.places(key)[0], key, change.path, change.before[3])
+        if change.after is not None:
+            self._touched.add(change.after[1])
+
+    def keep(self, recorded: Recorded) -> HeldZarr:
+        manifest = self.manifest.finish()
+        if self.trusted and self._touched:
+            self._take_sharers(read_text(manifest))
+        updates, draft, commit = self._commits(recorded)
+        updates |= self._branch(self._said_at(recorded, commit))
+        place = self.folder.manifest_path(draft.hex())
+        # The manifest of a new state is there before the state. That of the same state with other versions comes after
+        # these are on the git-annex branch: otherwise nobody would find that they differ.
+        if DRAFT in updates:
+            self.manifest.keep(place)
+        if updates:
+            expected = {ref: self._refs.get(ref) for ref in updates}
+            self._repository.publish(self._writer, updates, expected=expected)
+        self._store.publish_as(self.subject.zarr_id, self.subject.zarr_id)
+        if DRAFT not in updates:
+            self.manifest.keep(place)
+        self.folder.forget_commits()
+        self.folder.forget_manifests(but=draft.hex())
+        self._tidy()
+        return HeldZarr(self.subject.zarr_id, "repository", draft, commit, self.origin)
+
+    @staticmethod
+    def _said_at(recorded: Recorded, draft: Commit) -> int:
+        """When what is new about addresses is said."""
+        return max(epoch(recorded.modified) if recorded.modified else 0, draft.committer.seconds)
+
+    def _commits(self, recorded: Recorded) -> tuple[dict[str, Oid], Oid, Commit]:
+        """The refs that move, and the tip of `draft`."""
+        tip = self._refs.get(DRAFT)
+        previous = (tip, self._objects.commit(tip)) if tip is not None else None
+        if previous is not None and previous[1].tree == recorded.tree:
+            return {}, *previous
+        state = new_state(self.subject.facts(recorded.checksum), recorded.tree, recorded.modified, previous)
+        snapshot = self._writer.add(COMMIT, state.snapshot.encode())
+        updates = {DRAFT: self._writer.add(COMMIT, state.draft.encode())}
+        tag = f"{TAGS}{recorded.checksum}"
+        if tag not in self._refs:
+            updates[tag] = snapshot
+        return updates, updates[DRAFT], state.draft
+
+    def _branch(self, seconds: int) -> dict[str, Oid]:
+        tip, addresses, remote = self._refs.get(ANNEX), self.subject.addresses, self.subject.remote
+        if tip is None:
+            tree = NewBranch(self._objects, self._writer, addresses).write(self._lines, remote)
+        else:
+            before = self._objects.commit(tip).tree
+            branch = BranchWriter(self._objects, self._writer, before)
+            tree = edited(branch, self._lines, addresses, remote, seconds)
+            if tree == before:
+                return {}
+        who = writer_at(seconds)
+        commit = Commit(tree, (tip,) if tip is not None else (), who, who, "update\n")
+        return {ANNEX: self._writer.add(COMMIT, commit.encode())}
+
+    def _take_sharers(self, manifest: Iterator[bytes]) -> None:
+        """Take in every file that has the bytes of one that came or went: which addresses a key gets, all decide."""
+        touched = self._touched
+        for held in read_manifest(manifest):
+            prefix = held.folder.path + b"/" if held.folder.path else b""
+            for row in held.folder.rows():
+                if row[1] in touched:
+                    key = key_of(row)
+                    self._lines.take(hashdirs.places(key)[0], key, prefix + row[0], row[3])
+
+    def _tidy(self) -> None:
+        """Packs add up. That they could not be joined is no reason to call it failed."""
+        try:
+            self._repository.repack(time.time())
+        except MirrorError as error:
+            logger.warning("Zarr %s: %s", self.subject.zarr_id, error)

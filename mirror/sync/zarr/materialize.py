@@ -1,0 +1,61 @@
+"""Writing the repositories of Zarrs on demand, by a person, without the archive."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from mirror.dataset.submodules import GITMODULES
+from mirror.errors import MirrorError, UsageError
+from mirror.store.store import Store
+from mirror.sync.mirrored import DRAFT
+from mirror.sync.zarr.held import held_zarr
+from mirror.sync.zarr.materializing import materialized
+
+_DATASET_ID = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Materialized:
+    """How it went with one Zarr."""
+
+    zarr_id: str
+    result: Literal["written", "there", "failed"]
+    message: str
+    path: str
+    commit: str | None = None
+    """the tip of its `draft`"""
+
+
+def zarrs_of(store: Store, identifier: str) -> list[str]:
+    """The ids of the Zarrs in a Dandiset's draft, in the order of their paths."""
+    repository = store.repository(identifier)
+    tip = repository.refs().get(DRAFT) if repository.path.is_dir() else None
+    if tip is None:
+        raise UsageError(f"the store has no Dandiset {identifier}", hint="`dandi-mirror status` lists those it has")
+    with repository.objects() as objects:
+        entry = objects.lookup(objects.commit(tip).tree, GITMODULES)
+        body = objects.blob(entry.oid) if entry is not None else b""
+    return list(dict.fromkeys(found.decode() for found in _DATASET_ID.findall(body)))
+
+
+def materialize(store: Store, zarr_id: str) -> Materialized:
+    """Write a Zarr's repository, if it has none. Under the store's lock."""
+    folder = store.zarr(zarr_id)
+    path = str(store.alias(zarr_id))
+    if not folder.path.is_dir():
+        return Materialized(zarr_id, "failed", "no such Zarr is mirrored here", path)
+    try:
+        with folder.lock():
+            held = held_zarr(store, folder)
+            if held is None:
+                return Materialized(zarr_id, "failed", "nothing is held of this Zarr; `dandi-mirror sync` first", path)
+            if held.form == "repository":
+                return Materialized(zarr_id, "there", "has its repository already", path, held.oid.hex())
+            states = len(held.commits) // 2
+            held = materialized(store, folder, held)
+    except MirrorError as error:
+        return Materialized(zarr_id, "failed", str(error), path)
+    message = f"written, with {states} state{'s' if states > 1 else ''}: {held.checksum}"
+    return Materialized(zarr_id, "written", message, path, held.oid.hex())
