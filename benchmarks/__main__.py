@@ -5,17 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import dandiset, sync
+from benchmarks import dandiset, sync, zarr
 from benchmarks.results import Results
 
-Benchmark = Callable[[Path, argparse.Namespace], list[Results]]
+Benchmark = Callable[[Path, argparse.Namespace], Iterable[Results]]
 BENCHMARKS: dict[str, Benchmark] = {
     "write": lambda folder, given: dandiset.write(folder, given.assets),
     "end-to-end": lambda folder, _: [sync.end_to_end(folder)],
     "poll": lambda folder, _: [sync.nothing_changed(folder)],
+    "zarr": lambda folder, given: zarr.benchmark(folder, given.entries),
 }
 
 
@@ -23,6 +24,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure, and compare with peers in one run.")
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)} (default: all)")
     parser.add_argument("--assets", type=int, default=100_000, metavar="N", help="for `write` (default: 100000)")
+    parser.add_argument("--entries", type=int, default=zarr.FULL, metavar="N", help="for `zarr` (default: 1000000)")
     parser.add_argument("--json", action="store_true", help="one JSON object a benchmark")
     given = parser.parse_args()
     if unknown := set(given.benchmarks) - BENCHMARKS.keys():

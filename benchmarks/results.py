@@ -23,7 +23,8 @@ class Figure:
         return self.value >= self.limit if self.least else self.value <= self.limit
 
     def line(self) -> str:
-        text = f"  {self.name:<68} {self.value:>12,.3g} {self.unit:<8}"
+        value = f"{self.value:,.0f}" if self.value >= 1000 else f"{self.value:.3g}"
+        text = f"  {self.name:<68} {value:>12} {self.unit:<8}"
         if self.limit is None:
             return text.rstrip()
         bound = f"{'at least' if self.least else 'at most'} {self.limit:g}"
