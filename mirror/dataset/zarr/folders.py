@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import NamedTuple, Protocol
 from urllib.parse import quote, unquote, unquote_to_bytes
 
@@ -89,18 +90,20 @@ class _Open:
         self.path = path
         """true; with a slash at its end, but for the Zarr itself"""
         self.texts: list[str] = []
-        self.lines: list[bytes] = []
+        self.lines = BytesIO()
         """the texts of before, encoded: that takes a third of the memory"""
         self.folders: set[str] = set()
 
     def pack(self) -> None:
-        self.lines.append("\n".join(self.texts).encode())
-        self.texts.clear()
+        if self.texts:
+            if self.lines.tell():
+                self.lines.write(b"\n")
+            self.lines.write("\n".join(self.texts).encode())
+            self.texts.clear()
 
     def closed(self) -> Folder:
-        if self.texts:
-            self.pack()
-        folder = Folder(quote(self.path.removesuffix("/")).encode(), b"\n".join(self.lines))
+        self.pack()
+        folder = Folder(quote(self.path.removesuffix("/")).encode(), self.lines.getvalue())
         if self.folders:
             for name, *_ in folder.rows():
                 if (true := unquote(name.decode())) in self.folders:

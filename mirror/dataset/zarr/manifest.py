@@ -16,6 +16,7 @@ the archive's listing of it says the same.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from typing import NamedTuple
 
 from mirror.dataset.zarr.checksum import Checksum
@@ -81,17 +82,19 @@ def read_manifest(chunks: Iterable[bytes]) -> Iterator[HeldFolder]:
 
 def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """The text between lines that start with a slash."""
-    pieces: list[bytes] = []
+    block, line_ended = BytesIO(), False  # the end of a line is kept back: it may end the block
     for chunk in chunks:
-        if pieces and pieces[-1].endswith(b"\n"):
-            pieces[-1], chunk = pieces[-1][:-1], b"\n" + chunk
-        first, *others = chunk.split(b"\n/")
-        pieces.append(first)
-        if others:
-            yield b"".join(pieces)
-            yield from others[:-1]
-            pieces = others[-1:]
-    yield b"".join(pieces)
+        text = b"\n" + chunk if line_ended else chunk
+        line_ended = text.endswith(b"\n")
+        first, *others = (text[:-1] if line_ended else text).split(b"\n/")
+        block.write(first)
+        for other in others:
+            yield block.getvalue()
+            block = BytesIO()
+            block.write(other)
+    if line_ended:
+        block.write(b"\n")
+    yield block.getvalue()
 
 
 class Change(NamedTuple):

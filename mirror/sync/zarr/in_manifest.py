@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import ExitStack
 
 from mirror.dataset.zarr.folders import Folder
 from mirror.dataset.zarr.manifest import Change, undo_lines
@@ -26,7 +27,9 @@ class ManifestTarget(Target):
                 hint=f"restore {folder.path} from a backup; or delete it, and the next sync begins anew",
             )
         super().__init__(folder, subject, held)
-        self._undo = self._stack.enter_context(folder.writer("undo"))
+
+    def open(self, opened: ExitStack) -> None:
+        self._undo = opened.enter_context(self.folder.writer("undo"))
 
     def record(self, folders: Iterable[Folder]) -> Recorded:
         return self.recorder(hash_object, None, self._changed).record(folders)

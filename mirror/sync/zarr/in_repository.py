@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from mirror.annex import hashdirs
 from mirror.dataset.times import epoch
@@ -51,12 +51,14 @@ class RepositoryTarget(Target):
     def __init__(self, store: Store, folder: ZarrFolder, subject: Subject, held: HeldZarr | None) -> None:
         super().__init__(folder, subject, held)
         self._store = store
-        self._repository = self._stack.enter_context(open_repository(store, subject.zarr_id))
-        self._writer = self._stack.enter_context(self._repository.writer(deflate_small=True))
-        self._objects = self._stack.enter_context(self._repository.objects(self._writer))
-        self._refs = self._repository.refs()
         self._lines = KeyLines()
         self._touched: set[bytes] = set()
+
+    def open(self, opened: ExitStack) -> None:
+        self._repository = opened.enter_context(open_repository(self._store, self.subject.zarr_id))
+        self._writer = opened.enter_context(self._repository.writer(deflate_small=True))
+        self._objects = opened.enter_context(self._repository.objects(self._writer))
+        self._refs = self._repository.refs()
 
     def record(self, folders: Iterable[Folder]) -> Recorded:
         take_key = None if self.trusted else self._lines.take

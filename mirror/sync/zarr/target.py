@@ -26,10 +26,17 @@ class Target(ABC):
         self.subject = subject
         self.held = held
         self._stack = ExitStack()
-        self.manifest = self._stack.enter_context(folder.writer("manifest"))
 
     def __enter__(self) -> Self:
+        with ExitStack() as opened:
+            self.manifest = opened.enter_context(self.folder.writer("manifest"))
+            self.open(opened)
+            self._stack = opened.pop_all()
         return self
+
+    @abstractmethod
+    def open(self, opened: ExitStack) -> None:
+        """Open what is written to besides the manifest, to be closed with `opened`."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
