@@ -27,8 +27,11 @@ def gitmodules(submodules: Mapping[bytes, str]) -> bytes:
 
 
 def _section(path: bytes, dataset_id: str) -> bytes:
-    # A name goes into a section's head, where a line break cannot be escaped.
-    name = quote_from_bytes(path).encode() if _CONTROL.search(path) else path
+    name = path
+    # A name goes into a section's head, where a line break cannot be escaped; and git refuses one that has a `..` in
+    # it, a backslash being a separator, too.
+    if _CONTROL.search(path) or b".." in re.split(rb"[/\\]", path):
+        name = quote_from_bytes(path).replace(".", "%2E").encode()
     named = name.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
     return b'[submodule "%b"]\n\tpath = %b\n\turl = ../%b\n\tdatalad-id = %b\n' % (
         named,

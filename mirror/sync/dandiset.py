@@ -59,6 +59,11 @@ class Synced:
     wrote: bool
 
 
+def _of_others(zarrs: ZarrLinker) -> list[str]:
+    how = "another Zarr than before: clones that have the earlier one must drop it before they update"
+    return [f"{path!r}: {how}" for path in zarrs.others]
+
+
 def layout_of(settings: Settings) -> Layout:
     """The layout that these settings ask for."""
     return Layout(settings.text_in_git.max_bytes, settings.select.assets, zarrs=settings.zarr.hold != "none")
@@ -208,7 +213,7 @@ class DandisetSync:
             zarrs_failed=zarrs.failed,
             zarrs_unfinished=tuple(zarrs.unfinished),
             waiting=reading.waiting,
-            warnings=tuple([*written.remarks, *names][:_WARNINGS_KEPT]),
+            warnings=tuple([*written.remarks, *_of_others(zarrs), *zarrs.zarrs.remarks, *names][:_WARNINGS_KEPT]),
             complaints=tuple([*(() if self.everything else state.complaints), *complaints][:_WARNINGS_KEPT]),
             drift=reading.drift,
             leaving=written.leaving,
@@ -218,6 +223,12 @@ class DandisetSync:
     @staticmethod
     def _again(state: DandisetState, zarrs: ZarrLinker) -> set[str]:
         """The paths of Zarrs to look at whatever their times say."""
+        draft = zarrs.mirrored.draft
+        if draft is None:
+            return set()
+        if state.holding is None or state.holding.draft != draft.oid.hex():
+            # The marks are not of this draft: nobody knows which of its Zarrs were left as they were.
+            return {path for path, held in draft.assets.items() if held.kind == ZARR}
         return {*state.zarrs_failed, *state.zarrs_unfinished, *zarrs.left_open()}
 
     def _zarr_sync(self) -> ZarrSync:

@@ -183,6 +183,32 @@ def test_a_zarr_that_leaves_its_dandiset_leaves_clones(growing: Any, clone_of: C
     assert other not in clone.datalad("subdatasets")
 
 
+@pytest.mark.parametrize("when", ["before the update", "after it"])
+def test_the_earlier_of_two_zarrs_at_one_path_is_dropped_as_the_readme_says(
+    growing: Any, clone_of: Callable[..., Any], when: str
+) -> None:
+    """DataLad goes on in the Zarr that it has, and saves that: no mirror can tell it otherwise."""
+    clone = clone_of(growing.alias)
+    clone.datalad("get", PATH)
+    growing.archive.remove_asset(growing.identifier, PATH)
+    growing.add_zarr(PATH, STATES[2])
+    growing.sync()
+
+    drop = ("drop", "--what", "all", "--reckless", "kill", "-r", PATH)
+    if when == "before the update":
+        clone.datalad(*drop)
+        clone.datalad("update", "-r", "--how", "ff-only")
+    else:
+        clone.datalad("update", "-r", "--how", "ff-only")
+        assert_reads(clone, IMAGES[0])  # the earlier one
+        clone.datalad(*drop)
+        clone.git("reset", "--hard", "origin/draft")
+    clone.datalad("get", PATH)
+    assert_reads(clone, IMAGES[2])
+    assert_in_place(clone)
+    assert clone.git("diff", "origin/draft") == ""
+
+
 def test_a_version_has_the_zarr_as_it_was_published(growing: Any, clone_of: Callable[..., Any]) -> None:
     """The archive publishes no Dandisets with Zarrs so far."""
     version = growing.archive.publish(growing.identifier, allow_zarrs=True)

@@ -70,6 +70,7 @@ def without_conflicts(found: dict[str, str]) -> dict[str, str]:
 @given(st.dictionaries(PATHS, IDS, min_size=1, max_size=5).map(without_conflicts))
 @example({"-x.zarr": ZARR_ID, "a b.zarr": ZARR_ID, 'a"b\\c': ZARR_ID, "a\nb": ZARR_ID, "#;": ZARR_ID, "a ": ZARR_ID})
 @example({"a\rb": ZARR_ID, "a\r": ZARR_ID, "\ta": ZARR_ID, "a\x08b": ZARR_ID, "a%0Ab": ZARR_ID})
+@example({"..\\up.zarr": ZARR_ID, "a\\..\\b.zarr": ZARR_ID, "a\\..": ZARR_ID})
 @settings(max_examples=60)
 def test_git_reads_back_what_was_written_and_finds_nothing_wrong(folder: Path, submodules: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as name:

@@ -17,7 +17,7 @@ from urllib.parse import unquote
 from mirror.dataset.zarr.folders import Row
 from mirror.errors import RecordRefused
 
-_CHECKSUM = re.compile(r"([0-9a-f]{32})-([0-9]+)--([0-9]+)", re.ASCII).fullmatch
+_CHECKSUM = re.compile(r"([0-9a-f]{32})-([0-9]{1,18})--([0-9]{1,18})", re.ASCII).fullmatch
 
 # As they stand between quotation marks of JSON, but for `%`, which stands for what is quoted.
 _FILE = b'{"digest":"%b","name":"%b","size":%b}'

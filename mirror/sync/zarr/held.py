@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +13,8 @@ from mirror.git.objects import COMMIT, Commit, Oid, hash_object
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.mirrored import DRAFT, TAGS
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,11 @@ class HeldZarr:
     def checksum(self) -> Checksum:
         return checksum_in(self.draft)
 
+    @property
+    def layout(self) -> int:
+        """The number of the layout that it was recorded in."""
+        return layout_in(self.draft)
+
 
 def held_zarr(store: Store, folder: ZarrFolder) -> HeldZarr | None:
     """None when nothing is."""
@@ -48,6 +56,18 @@ def held_zarr(store: Store, folder: ZarrFolder) -> HeldZarr | None:
     return HeldZarr(folder.zarr_id, "manifest", oid, Commit.decode(body), folder.origin(oid.hex()), commits)
 
 
+def finish(store: Store, folder: ZarrFolder, held: HeldZarr) -> None:
+    """Mend what a dead process may have left undone of a Zarr that is up to date."""
+    if held.form == "repository":
+        repository = store.dataset(held.zarr_id)
+        if repository.looks_unfinished():
+            for repaired in repository.repair():
+                logger.info("Zarr %s: %s", held.zarr_id, repaired)
+        store.publish_as(held.zarr_id, held.zarr_id)
+        folder.forget_commits()
+    folder.forget_manifests(but=held.oid.hex())
+
+
 def snapshot_of(store: Store, held: HeldZarr, checksum: Checksum) -> Oid | None:
     """The snapshot of a Zarr in this state, if it was seen in it."""
     if held.form == "repository":
@@ -57,6 +77,11 @@ def snapshot_of(store: Store, held: HeldZarr, checksum: Checksum) -> Oid | None:
         if checksum_in(Commit.decode(body)) == checksum:
             return hash_object(COMMIT, body)
     return None
+
+
+def layout_in(commit: Commit) -> int:
+    """The number of the layout that a snapshot or a draft was written in."""
+    return int(trailers(commit.message).get("Layout", "0"))
 
 
 def checksum_in(commit: Commit) -> Checksum:

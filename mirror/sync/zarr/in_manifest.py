@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 
+from mirror.dataset.layout import NUMBER
 from mirror.dataset.zarr.folders import Folder
 from mirror.dataset.zarr.manifest import Change, undo_lines
 from mirror.errors import ManifestDamaged
@@ -39,7 +40,7 @@ class ManifestTarget(Target):
 
     def keep(self, recorded: Recorded) -> HeldZarr:
         zarr_id, held = self.subject.zarr_id, self.held
-        if held is not None and held.draft.tree == recorded.tree:
+        if held is not None and (held.draft.tree, held.layout) == (recorded.tree, NUMBER):
             self.manifest.keep(self.folder.manifest_path(held.oid.hex()))
             return HeldZarr(zarr_id, "manifest", held.oid, held.draft, self.origin, held.commits)
         previous = (held.oid, held.draft) if held is not None else None

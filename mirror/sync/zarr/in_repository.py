@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from mirror.annex import hashdirs
+from mirror.dataset.layout import NUMBER
 from mirror.dataset.times import epoch
 from mirror.dataset.zarr.files import key_of
 from mirror.dataset.zarr.folders import Folder
@@ -23,7 +24,7 @@ from mirror.sync.history import writer_at
 from mirror.sync.mirrored import ANNEX, DRAFT, TAGS
 from mirror.sync.zarr.addresses import KeyLines, NewBranch, edited
 from mirror.sync.zarr.commits import new_state
-from mirror.sync.zarr.held import HeldZarr
+from mirror.sync.zarr.held import HeldZarr, layout_in
 from mirror.sync.zarr.recording import Recorded
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.target import Target
@@ -103,7 +104,7 @@ class RepositoryTarget(Target):
         """The refs that move, and the tip of `draft`."""
         tip = self._refs.get(DRAFT)
         previous = (tip, self._objects.commit(tip)) if tip is not None else None
-        if previous is not None and previous[1].tree == recorded.tree:
+        if previous is not None and (previous[1].tree, layout_in(previous[1])) == (recorded.tree, NUMBER):
             return {}, *previous
         state = new_state(self.subject.facts(recorded.checksum), recorded.tree, recorded.modified, previous)
         snapshot = self._writer.add(COMMIT, state.snapshot.encode())

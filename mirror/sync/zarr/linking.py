@@ -40,6 +40,8 @@ class ZarrLinker:
     """paths of Zarrs that could not be brought up to date, with the reason"""
     unfinished: list[str] = field(default_factory=list)
     """paths of Zarrs that the archive is taking in"""
+    others: list[str] = field(default_factory=list)
+    """paths at which another Zarr stood"""
     written: list[str] = field(default_factory=list)
     """paths of Zarrs of which something new was written"""
     _done: dict[tuple[str, str], HeldZarr | Exception] = field(default_factory=dict)
@@ -52,7 +54,14 @@ class ZarrLinker:
             link = self._linked(entry)
             if link is not None:
                 links[entry.path] = link
+            if self._is_another(entry):
+                self.others.append(entry.path)
         return replace(seen, links=links)
+
+    def _is_another(self, entry: AssetEntry) -> bool:
+        """Whether the mirrored draft has another Zarr at this path."""
+        before = self.mirrored.draft.assets.get(entry.path) if self.mirrored.draft is not None else None
+        return before is not None and before.kind == ZARR and before.blob != entry.held.blob
 
     def release(self, seen: Observation) -> Observation:
         """A published version with its Zarrs, each in the state that it was published in. Else `ZarrMissing`."""

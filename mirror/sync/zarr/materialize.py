@@ -10,7 +10,7 @@ from mirror.dataset.submodules import GITMODULES
 from mirror.errors import MirrorError, UsageError
 from mirror.store.store import Store
 from mirror.sync.mirrored import DRAFT
-from mirror.sync.zarr.held import held_zarr
+from mirror.sync.zarr.held import finish, held_zarr
 from mirror.sync.zarr.materializing import materialized
 
 _DATASET_ID = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
@@ -44,7 +44,7 @@ def materialize(store: Store, zarr_id: str) -> Materialized:
     """Write a Zarr's repository, if it has none. Under the store's lock."""
     folder = store.zarr(zarr_id)
     path = str(store.alias(zarr_id))
-    if not folder.path.is_dir():
+    if not folder.path.is_dir() and not store.dataset(zarr_id).path.is_dir():
         return Materialized(zarr_id, "failed", "no such Zarr is mirrored here", path)
     try:
         with folder.lock():
@@ -52,6 +52,7 @@ def materialize(store: Store, zarr_id: str) -> Materialized:
             if held is None:
                 return Materialized(zarr_id, "failed", "nothing is held of this Zarr; `dandi-mirror sync` first", path)
             if held.form == "repository":
+                finish(store, folder, held)
                 return Materialized(zarr_id, "there", "has its repository already", path, held.oid.hex())
             states = len(held.commits) // 2
             held = materialized(store, folder, held)

@@ -12,7 +12,7 @@ from mirror.dataset.layout import NUMBER
 from mirror.dataset.zarr.files import key_of, path_in_tree
 from mirror.dataset.zarr.folders import Row
 from mirror.dataset.zarr.manifest import read_undo
-from mirror.errors import ManifestDamaged
+from mirror.errors import ManifestDamaged, StoreError
 from mirror.git.objects import BLOB, COMMIT, MODE_LINK, Commit, Entry, Oid
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
@@ -32,11 +32,15 @@ from mirror.sync.zarr.trees import FolderTrees, own_entries
 def materialized(store: Store, folder: ZarrFolder, held: HeldZarr) -> HeldZarr:
     """Write the repository; what is held then. Under the Zarr's lock."""
     origin = held.origin
-    if origin is None or origin.layout != NUMBER:
-        what = "is gone or damaged" if origin is None else "is of an earlier layout"
+    if origin is None:
         raise ManifestDamaged(
-            f"the manifest of Zarr {held.zarr_id} {what}",
+            f"the manifest of Zarr {held.zarr_id} is gone or damaged",
             hint=f"restore {folder.path} from a backup; or delete it, and `sync --full` a Dandiset that has it",
+        )
+    if origin.layout != NUMBER:
+        raise StoreError(
+            f"the manifest of Zarr {held.zarr_id} is of an earlier layout, {origin.layout}",
+            hint="the next `dandi-mirror sync` of a Dandiset that has it records it anew",
         )
     remote = dandiapi_remote(api_remote_uuid(store.facts.instance_url), urlsplit(origin.api).netloc)
     subject = Subject(held.zarr_id, origin.address, origin.api, remote)

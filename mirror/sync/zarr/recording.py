@@ -7,16 +7,25 @@ that is as it was costs the comparison of its lines, and no more.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import NamedTuple
 
+from mirror.dataset.names import warnings_for
 from mirror.dataset.zarr.checksum import Checksum, checksum_of
 from mirror.dataset.zarr.documents import ZarrFacts
+from mirror.dataset.zarr.files import true_name
 from mirror.dataset.zarr.folders import Folder, true_order
 from mirror.dataset.zarr.manifest import Change, HeldFolder, block, changed_files
 from mirror.git.objects import Entry, Oid
 from mirror.sync.zarr.trees import FolderTrees
+
+_REMARKS_KEPT = 20
+
+# Names that trouble nobody, nor differ only in case from another such.
+_QUIET_NAME = re.compile(rb"[a-z0-9_.-]{1,60}").fullmatch
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,8 @@ class Recorded:
     tree: Oid
     modified: str
     """when the latest of its files was written; empty: it has none"""
+    remarks: tuple[str, ...]
+    """what may trouble somebody about names in folders that differ from what was held"""
 
 
 class _Done(NamedTuple):
@@ -55,6 +66,7 @@ class Recorder:
     trusted: bool = True
     """whether the trees that are held are those of this layout"""
     _modified: bytes = b""
+    _remarks: list[str] = field(default_factory=list)
     _inner: dict[bytes, list[_Done]] = field(default_factory=dict)
     """folders done, by the path of the folder they are in, until that one's turn comes"""
     _inner_held: dict[bytes, list[tuple[bytes, bytes]]] = field(default_factory=dict)
@@ -73,7 +85,7 @@ class Recorder:
                 done = self._one(folder, held)
         if done is None or self._inner:
             raise AssertionError("the folders of a Zarr end with the Zarr")
-        return Recorded(done.checksum, done.tree, self._modified.decode())
+        return Recorded(done.checksum, done.tree, self._modified.decode(), tuple(self._remarks))
 
     def _one(self, folder: Folder, held: HeldFolder | None) -> _Done:
         inner = self._inner.pop(folder.path, [])
@@ -82,6 +94,7 @@ class Recorder:
             checksum, tree = Checksum.parse(held.checksum.decode()), bytes.fromhex(held.tree.decode())
             latest = held.latest
         else:
+            self._look_at_names(folder, inner)
             fresh = self._fresh(folder, held, same_files=same_files)
             inner.sort(key=lambda done: true_order(done.name))  # they came as the bucket lists them: `a.b/` before `a/`
             latest = max((row[4] for row in folder.rows()), default=b"")
@@ -98,6 +111,17 @@ class Recorder:
         if held is not None:
             self._pass(held)
         return done
+
+    def _look_at_names(self, folder: Folder, inner: list[_Done]) -> None:
+        """Nearly no folder gives reason to look twice, which is found out without holding a million names."""
+        quiet, rows = _QUIET_NAME, folder.rows()
+        if all(quiet(row[0]) for row in rows) and all(quiet(done.name) for done in inner):
+            return
+        above = true_name(folder.path) + "/" if folder.path else ""
+        names = [row[0] for row in folder.rows()] + [done.name for done in inner]
+        paths = [above + true_name(name) for name in names]
+        found = islice(warnings_for(paths), _REMARKS_KEPT - len(self._remarks))
+        self._remarks += [f"{path!r}: {reason}" for path, reason in found]
 
     def _same_inner(self, path: bytes, inner: list[_Done]) -> bool:
         """Whether the folders in this one are what they were."""

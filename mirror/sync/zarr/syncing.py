@@ -12,6 +12,7 @@ from typing import Literal
 
 from mirror.archive.s3 import ObjectVersion
 from mirror.config import Settings
+from mirror.dataset.layout import NUMBER
 from mirror.dataset.zarr.checksum import Checksum
 from mirror.dataset.zarr.folders import folders_of
 from mirror.errors import ManifestDamaged, ZarrDiffers
@@ -19,7 +20,7 @@ from mirror.git.objects import Oid
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.connection import Connection
-from mirror.sync.zarr.held import HeldZarr, held_zarr, snapshot_of
+from mirror.sync.zarr.held import HeldZarr, finish, held_zarr, snapshot_of
 from mirror.sync.zarr.in_manifest import ManifestTarget
 from mirror.sync.zarr.in_repository import RepositoryTarget
 from mirror.sync.zarr.materializing import materialized
@@ -55,6 +56,8 @@ class ZarrSync:
         self._connection = connection
         self._everything = everything
         self._tell = tell
+        self.remarks: list[str] = []
+        """what a person should know of the Zarrs that were recorded"""
 
     def sync(self, subject: Subject, checksum: Checksum) -> tuple[HeldZarr, bool]:
         """What is held of a Zarr once that is what the archive says, and whether that is something new.
@@ -65,10 +68,10 @@ class ZarrSync:
         folder = self._store.zarr(subject.zarr_id)
         with folder.lock():
             before = held = held_zarr(self._store, folder)
-            if held is None or held.checksum != checksum or self._everything:
+            if held is None or held.checksum != checksum or held.layout != NUMBER or self._everything:
                 held = self._recorded(folder, held, subject, checksum)
             else:
-                self._finish(folder, held)
+                finish(self._store, folder, held)
             if held.form == "manifest" and self._wanted(held.checksum) == "repository":
                 held = materialized(self._store, folder, held)
             return held, before is None or (before.oid, before.form) != (held.oid, held.form)
@@ -86,17 +89,6 @@ class ZarrSync:
             if (now := snapshot_of(self._store, held, checksum)) is not None:
                 return now
         raise ZarrDiffers(f"Zarr {subject.zarr_id}: it is not in the state that was published any more, {checksum}")
-
-    def _finish(self, folder: ZarrFolder, held: HeldZarr) -> None:
-        """Mend what a dead sync may have left undone of a Zarr that is up to date."""
-        if held.form == "repository":
-            repository = self._store.dataset(held.zarr_id)
-            if repository.looks_unfinished():
-                for repaired in repository.repair():
-                    logger.info("Zarr %s: %s", held.zarr_id, repaired)
-            self._store.publish_as(held.zarr_id, held.zarr_id)
-            folder.forget_commits()
-        folder.forget_manifests(but=held.oid.hex())
 
     def _wanted(self, checksum: Checksum) -> Literal["repository", "manifest"]:
         """How the settings want a Zarr of this size to be held."""
@@ -127,7 +119,10 @@ class ZarrSync:
             with self._target(folder, held, subject, expected) as target:
                 pages = self._pages(subject, expected, jobs)
                 recorded = target.record(folders_of(pages, subject.location.key))
-                return target.keep(recorded) if recorded.checksum == expected else recorded.checksum
+                if recorded.checksum != expected:
+                    return recorded.checksum
+                self.remarks += [f"Zarr {subject.zarr_id}: {remark}" for remark in recorded.remarks]
+                return target.keep(recorded)
         except ManifestDamaged as error:
             if held is None or held.form != "repository":
                 raise

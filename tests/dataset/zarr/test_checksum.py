@@ -98,7 +98,7 @@ def test_what_is_written_can_be_read(checksum: Checksum) -> None:
     "text",
     [
         *("", "x", f"{'0' * 32}-1", f"{'0' * 31}-1--1", f"{'A' * 32}-1--1", f"{'0' * 32}-1--1\n"),
-        *(f"{'0' * 32}-1---1", f"{'0' * 32}-\u0661--1", f" {'0' * 32}-1--1"),
+        *(f"{'0' * 32}-{'9' * 5000}--1", f"{'0' * 32}-1---1", f"{'0' * 32}-\u0661--1", f" {'0' * 32}-1--1"),
     ],
 )
 def test_what_is_no_checksum_is_refused(text: str) -> None:
