@@ -120,18 +120,24 @@ class NewBranch:
 
     def _log_of_one(self) -> Callable[[bytes, bytes], Oid]:
         """Writes the log of a key that one file has: they differ in its path and version id, so that each is stored as
-        what differs from a first one. That takes a third of the room.
+        what differs from the first one. That takes a third of the room.
 
         An address with its version leads to one content only, so each of these logs is new.
         """
         first, second = (b"%b%b\n" % (_SAY, url) for url in sorted(self._addresses.of(_PATH, _VERSION)))
         texts, places = _cut(first + second)
-        template = Template(texts, places)
-        base = self._writer.add(BLOB, template.base)
-        fill, add_new_delta = template.fill, self._writer.add_new_delta
+        add_new_delta = self._writer.add_new_delta
+        template: Template | None = None
+        base = b""
 
         def write(path: bytes, version_id: bytes) -> Oid:
-            body, delta = fill([path if place == _PATH else version_id for place in places])
+            nonlocal template, base
+            values = [path if place == _PATH else version_id for place in places]
+            if template is None:
+                template = Template(texts, values)
+                base = self._writer.add(BLOB, template.base)
+                return base
+            body, delta = template.fill(values)
             return add_new_delta(base, delta, body)
 
         return write

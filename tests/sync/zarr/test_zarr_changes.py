@@ -242,7 +242,7 @@ def test_a_zarr_and_a_file_take_each_others_place(
         mirror_once().check()
         assert submodules(dandiset) == {}
         assert _assets(git, repository) == {f"120000 {path}"}
-    git(repository, "fsck", "--strict", "--full")
+    assert git(repository, "fsck", "--strict", "--full") == ""
     mirror_once(store=tmp_path / "made now").check()
     tree = git(repository_of(dandiset, store=tmp_path / "made now"), "rev-parse", "draft^{tree}")
     assert git(repository, "rev-parse", "draft^{tree}") == tree
