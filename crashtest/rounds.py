@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from crashtest import steps
@@ -22,6 +23,7 @@ from mirror.demo import DemoProcess
 from mirror.git.repository import PACK_LIMIT, Repository
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+from mirror.sync.zarr.materialize import zarrs_of
 
 FRESH_EVERY = 10
 """In every so many rounds the store that is killed is a new one."""
@@ -57,12 +59,13 @@ class _Pair:
     twin: Path
 
     def expected(self, identifiers: list[str]) -> dict[str, Refs]:
-        """The refs of the twin's repositories, by their folder from the store on."""
+        """The refs of the twin's repositories and of those of their Zarrs, by their folder from the store on."""
         if not (self.twin / "state" / "store.json").exists():
             return {}
         twin = Store.open(self.twin)
         folders = [twin.repository(identifier).path for identifier in identifiers]
-        folders += [twin.dataset(zarr_id).path for zarr_id in twin.zarrs()]
+        zarrs = [zarrs_of(twin, identifier) for identifier in identifiers if refs(twin.repository(identifier).path)]
+        folders += [twin.dataset(zarr_id).path for zarr_id in dict.fromkeys(chain.from_iterable(zarrs))]
         return {folder.relative_to(self.twin).as_posix(): refs(folder) for folder in folders}
 
 
