@@ -107,10 +107,14 @@ class Contributors:
         files = {name: self._content() for name in (".zgroup", "0/.zarray", "0/0/0", "0/0/1", "0/1/0")}
         files["0/1/1"] = files["0/1/0"]
         self._zarrs[identifier][path] = sorted(files)
-        self._archive.call("add_zarr", identifier=identifier, path=path, files=files)
+        # Only a new one is late: when one that is there is being changed, no time moves, and who looks sees it first.
+        late = not self._settled and self._chance.random() < 0.2
+        if late:
+            self._late.add((identifier, path))
+        self._archive.call("add_zarr", identifier=identifier, path=path, files=files, ingested=not late)
 
     def _change_zarr(self, identifier: str, path: str) -> None:
-        """Write some files, delete one; or take it out, or let it be late for once."""
+        """Write some files, delete one; or take it out."""
         zarrs = self._zarrs[identifier]
         if self._chance.random() < 0.1:
             del zarrs[path]
@@ -121,9 +125,8 @@ class Contributors:
         gone = [self._chance.choice(zarrs[path])] if self._chance.random() < 0.5 else []
         zarrs[path] = sorted({*zarrs[path], *put} - {*gone})
         put = {name: content for name, content in put.items() if name not in gone}
-        late = not self._settled and self._chance.random() < 0.2
-        (self._late.add if late else self._late.discard)((identifier, path))
-        self._archive.call("change_zarr", identifier=identifier, path=path, put=put, remove=gone, ingested=not late)
+        self._late.discard((identifier, path))
+        self._archive.call("change_zarr", identifier=identifier, path=path, put=put, remove=gone)
 
     def _path(self) -> str:
         ending = self._chance.choice(("nwb", "nwb", "tsv", "md"))
