@@ -24,8 +24,7 @@ def lower(key: str) -> bytes:
 def places(key: bytes) -> tuple[bytes, bytes]:
     """Both folders of a key at once: the first as its six hex digits in a row, for whoever sorts a million by it."""
     digest = md5(key, usedforsecurity=False).digest()
-    word = int.from_bytes(digest[:4], "little")
-    return digest[:3].hex().encode(), b"%b/%b" % (_FOLDERS[word & 2047], _FOLDERS[word >> 12 & 2047])
+    return digest[:3].hex().encode(), _of_digest(digest)
 
 
 def mixed(key: str) -> bytes:
@@ -34,7 +33,11 @@ def mixed(key: str) -> bytes:
 
 
 def _mixed(key: bytes) -> bytes:
-    word = int.from_bytes(md5(key, usedforsecurity=False).digest()[:4], "little")
+    return _of_digest(md5(key, usedforsecurity=False).digest())
+
+
+def _of_digest(digest: bytes) -> bytes:
+    word = int.from_bytes(digest[:4], "little")
     return b"%b/%b" % (_FOLDERS[word & 2047], _FOLDERS[word >> 12 & 2047])
 
 

@@ -5,10 +5,8 @@ First everything is read, then everything is written: whatever is refused or fai
 
 from __future__ import annotations
 
-import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -21,8 +19,6 @@ from mirror.dataset.commits import Changes
 from mirror.dataset.identity import api_remote_uuid
 from mirror.dataset.layout import Layout
 from mirror.dataset.names import warnings_for
-from mirror.errors import MirrorError
-from mirror.git.bare import remove_bare
 from mirror.git.repository import Repository
 from mirror.store.index import Index
 from mirror.store.state import DandisetState, Holding
@@ -34,12 +30,11 @@ from mirror.sync.leaving import withdraw
 from mirror.sync.mirrored import Mirrored, index_key
 from mirror.sync.observe import Observer, pending
 from mirror.sync.reading import Reader, Reading
+from mirror.sync.repositories import join_packs, opened
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter, Written
 from mirror.sync.zarr.linking import ZarrLinker
 from mirror.sync.zarr.syncing import ZarrSync
-
-logger = logging.getLogger(__name__)
 
 _WARNINGS_KEPT = 50
 
@@ -85,24 +80,11 @@ class DandisetSync:
         with ExitStack() as stack:
             index = stack.enter_context(self.store.index())
             spool = stack.enter_context(Spool(self.store.temporary))
-            repository = stack.enter_context(self._repository())
+            name = f"Dandiset {self.identifier}"
+            repository = stack.enter_context(opened(self.store.create_repository(self.identifier), name))
             synced = self._sync(state, repository, index, spool)
-            self._tidy(repository)
+            join_packs(repository, name)
             return synced
-
-    @contextmanager
-    def _repository(self) -> Iterator[Repository]:
-        """The Dandiset's repository, locked and whole. One made for a first sync that failed is taken away again."""
-        repository = self.store.create_repository(self.identifier)
-        with repository.lock():
-            for repaired in repository.repair():
-                logger.info("Dandiset %s: %s", self.identifier, repaired)
-            try:
-                yield repository
-            except BaseException:
-                if not repository.refs():
-                    remove_bare(repository.path)
-                raise
 
     def _sync(self, state: DandisetState, repository: Repository, index: Index, spool: Spool) -> Synced:
         layout, client, instance = layout_of(self.settings), self.connection.client, self.connection.instance
@@ -233,10 +215,3 @@ class DandisetSync:
 
     def _zarr_sync(self) -> ZarrSync:
         return ZarrSync(self.settings, self.store, self.connection, everything=self.everything, tell=self.tell)
-
-    def _tidy(self, repository: Repository) -> None:
-        """Packs add up. That they could not be joined is no reason to call the sync failed."""
-        try:
-            repository.repack(time.time())
-        except MirrorError as error:
-            logger.warning("Dandiset %s: %s", self.identifier, error)

@@ -22,6 +22,7 @@ from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
 from mirror.sync.poll import Poll, poll
+from mirror.sync.repositories import repair
 from mirror.sync.turn import Outcome, Result, failed, now, sync_one
 from mirror.sync.workers import in_processes
 
@@ -147,5 +148,4 @@ def _finish_still(store: Store, identifiers: Iterable[str]) -> None:
     for identifier in identifiers:
         repository = store.repository(identifier)
         if repository.path.is_dir() and repository.looks_unfinished():
-            for repaired in repository.repair():
-                logger.info("Dandiset %s: %s", identifier, repaired)
+            repair(repository, f"Dandiset {identifier}")

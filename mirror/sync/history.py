@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from mirror.archive.records import VersionInfo
 from mirror.dataset.assets import TEXT, AssetEntry, Held
 from mirror.dataset.commits import (
     WRITER_EMAIL,
@@ -207,7 +206,7 @@ class HistoryWriter:
         return Tip(self._writer.add(COMMIT, commit.encode()), commit, lambda: assets)
 
 
-def annex_commit(tree: Oid, previous: Oid | None, info: VersionInfo) -> Commit:
-    """A commit on the git-annex branch."""
-    who = writer_at(epoch(info.modified))
+def annex_commit(tree: Oid, previous: Oid | None, seconds: int) -> Commit:
+    """A commit on the git-annex branch, at a time of the archive's."""
+    who = writer_at(seconds)
     return Commit(tree, (previous,) if previous is not None else (), who, who, "update\n")

@@ -95,7 +95,7 @@ class DandisetWriter:
             still = withdraw(still, branch, facts)
         tree = branch.write(facts, self._remote, epoch(draft.info.modified))
         if tree != self._mirrored.annex:
-            commit = annex_commit(tree, self._mirrored.refs.get(ANNEX), draft.info)
+            commit = annex_commit(tree, self._mirrored.refs.get(ANNEX), epoch(draft.info.modified))
             updates[ANNEX] = self._writer.add(COMMIT, commit.encode())
         return Written(updates, tip, changes, still, self._history.remarks)
 

@@ -36,7 +36,12 @@ def _other_extension(name: bytes) -> bytes:
 def key_of(row: Row) -> bytes:
     """The key of a file's content; its name may be a path."""
     name, digest, size = row[:3]
-    return b"MD5E-s%b--%b%b" % (size, digest, extension(name[name.rfind(b"/") + 1 :]))
+    return md5e_key(name[name.rfind(b"/") + 1 :], digest, size)
+
+
+def md5e_key(name: bytes, digest: bytes, size: bytes) -> bytes:
+    """The same of a file with this name. Its digest was checked when it was listed."""
+    return b"MD5E-s%b--%b%b" % (size, digest, extension(name))
 
 
 def true_name(quoted: bytes) -> str:

@@ -11,10 +11,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby, islice
 
-from mirror.annex import logs
+from mirror.annex import hashdirs, logs
 from mirror.annex.remotes import remote_log
 from mirror.dataset.layout import LOG_TIMESTAMP
-from mirror.dataset.zarr.files import ADDRESSES_OF, Addresses
+from mirror.dataset.zarr.files import ADDRESSES_OF, Addresses, key_of
+from mirror.dataset.zarr.folders import Row
 from mirror.git.delta import Template
 from mirror.git.objects import BLOB, MODE_FILE, MODE_TREE, TREE, Entry, Oid
 from mirror.git.pack import PackWriter
@@ -39,13 +40,14 @@ class KeyLines:
         self._parts = [bytearray() for _ in range(_PARTS)]
         self._part_of = {b"%02x" % number: part for number, part in enumerate(self._parts)}
 
-    def take(self, lower: bytes, key: bytes, path: bytes, version_id: bytes) -> None:
-        """A file that the Zarr has."""
-        self._part_of[lower[:2]] += b"%b\t%b\t+\t%b\t%b\n" % (lower, key, path, version_id)
+    def take(self, lower: bytes, key: bytes, path: bytes, version_id: bytes, mark: bytes = NOW) -> None:
+        """A file that the Zarr has or, so marked, had; `lower` is the folder of its key."""
+        self._part_of[lower[:2]] += b"%b\t%b\t%b\t%b\t%b\n" % (lower, key, mark, path, version_id)
 
-    def take_former(self, lower: bytes, key: bytes, path: bytes, version_id: bytes) -> None:
-        """A file that the Zarr had."""
-        self._part_of[lower[:2]] += b"%b\t%b\t-\t%b\t%b\n" % (lower, key, path, version_id)
+    def take_row(self, path: bytes, row: Row, mark: bytes = NOW) -> None:
+        """The same of a file by its line."""
+        key = key_of(row)
+        self.take(hashdirs.places(key)[0], key, path, row[3], mark)
 
     def by_folder(self) -> Iterator[tuple[bytes, list[list[bytes]]]]:
         """The files of each folder of the branch, in order: by key, those the Zarr has first, by path.

@@ -18,10 +18,6 @@ class State:
     draft: Commit
 
     @property
-    def snapshot_oid(self) -> Oid:
-        return hash_object(COMMIT, self.snapshot.encode())
-
-    @property
     def oid(self) -> Oid:
         """The commit of `draft`."""
         return hash_object(COMMIT, self.draft.encode())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,8 +12,7 @@ from mirror.git.objects import COMMIT, Commit, Oid, hash_object
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.mirrored import DRAFT, TAGS
-
-logger = logging.getLogger(__name__)
+from mirror.sync.repositories import repair
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,7 @@ def finish(store: Store, folder: ZarrFolder, held: HeldZarr) -> None:
     if held.form == "repository":
         repository = store.dataset(held.zarr_id)
         if repository.looks_unfinished():
-            for repaired in repository.repair():
-                logger.info("Zarr %s: %s", held.zarr_id, repaired)
+            repair(repository, f"Zarr {held.zarr_id}")
         store.publish_as(held.zarr_id, held.zarr_id)
         folder.forget_commits()
     folder.forget_manifests(but=held.oid.hex())

@@ -29,8 +29,8 @@ class ManifestTarget(Target):
             )
         super().__init__(folder, subject, held)
 
-    def open(self, opened: ExitStack) -> None:
-        self._undo = opened.enter_context(self.folder.writer("undo"))
+    def open(self, stack: ExitStack) -> None:
+        self._undo = stack.enter_context(self.folder.writer("undo"))
 
     def record(self, folders: Iterable[Folder]) -> Recorded:
         return self.recorder(hash_object, None, self._changed).record(folders)

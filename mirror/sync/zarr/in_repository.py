@@ -2,48 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 
-from mirror.annex import hashdirs
 from mirror.dataset.layout import NUMBER
 from mirror.dataset.times import epoch
-from mirror.dataset.zarr.files import key_of
 from mirror.dataset.zarr.folders import Folder
 from mirror.dataset.zarr.manifest import Change, read_manifest
-from mirror.errors import MirrorError
-from mirror.git.bare import remove_bare
 from mirror.git.objects import COMMIT, Commit, Oid
-from mirror.git.repository import Repository
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder, read_text
 from mirror.sync.branch import BranchWriter
-from mirror.sync.history import writer_at
+from mirror.sync.history import annex_commit
 from mirror.sync.mirrored import ANNEX, DRAFT, TAGS
-from mirror.sync.zarr.addresses import KeyLines, NewBranch, edited
+from mirror.sync.repositories import join_packs, opened
+from mirror.sync.zarr.addresses import BEFORE, KeyLines, NewBranch, edited
 from mirror.sync.zarr.commits import new_state
 from mirror.sync.zarr.held import HeldZarr, layout_in
 from mirror.sync.zarr.recording import Recorded
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.target import Target
-
-logger = logging.getLogger(__name__)
-
-
-@contextmanager
-def open_repository(store: Store, zarr_id: str) -> Iterator[Repository]:
-    """A Zarr's repository, locked and whole. One that nothing was put into is taken away again."""
-    repository = store.create_dataset(zarr_id)
-    with repository.lock():
-        for repaired in repository.repair():
-            logger.info("Zarr %s: %s", zarr_id, repaired)
-        try:
-            yield repository
-        finally:
-            if not repository.refs():
-                remove_bare(repository.path)
 
 
 class RepositoryTarget(Target):
@@ -52,13 +30,15 @@ class RepositoryTarget(Target):
     def __init__(self, store: Store, folder: ZarrFolder, subject: Subject, held: HeldZarr | None) -> None:
         super().__init__(folder, subject, held)
         self._store = store
+        self._name = f"Zarr {subject.zarr_id}"
         self._lines = KeyLines()
         self._touched: set[bytes] = set()
 
-    def open(self, opened: ExitStack) -> None:
-        self._repository = opened.enter_context(open_repository(self._store, self.subject.zarr_id))
-        self._writer = opened.enter_context(self._repository.writer(deflate_small=True))
-        self._objects = opened.enter_context(self._repository.objects(self._writer))
+    def open(self, stack: ExitStack) -> None:
+        repository = self._store.create_dataset(self.subject.zarr_id)
+        self._repository = stack.enter_context(opened(repository, self._name))
+        self._writer = stack.enter_context(self._repository.writer(deflate_small=True))
+        self._objects = stack.enter_context(self._repository.objects(self._writer))
         self._refs = self._repository.refs()
 
     def record(self, folders: Iterable[Folder]) -> Recorded:
@@ -68,8 +48,7 @@ class RepositoryTarget(Target):
     def _changed(self, change: Change) -> None:
         if change.before is not None:
             self._touched.add(change.before[1])
-            key = key_of(change.before)
-            self._lines.take_former(hashdirs.places(key)[0], key, change.path, change.before[3])
+            self._lines.take_row(change.path, change.before, BEFORE)
         if change.after is not None:
             self._touched.add(change.after[1])
 
@@ -92,7 +71,7 @@ class RepositoryTarget(Target):
             self.manifest.keep(place)
         self.folder.forget_commits()
         self.folder.forget_manifests(but=draft.hex())
-        self._tidy()
+        join_packs(self._repository, self._name)
         return HeldZarr(self.subject.zarr_id, "repository", draft, commit, self.origin)
 
     @staticmethod
@@ -124,9 +103,7 @@ class RepositoryTarget(Target):
             tree = edited(branch, self._lines, addresses, remote, seconds)
             if tree == before:
                 return {}
-        who = writer_at(seconds)
-        commit = Commit(tree, (tip,) if tip is not None else (), who, who, "update\n")
-        return {ANNEX: self._writer.add(COMMIT, commit.encode())}
+        return {ANNEX: self._writer.add(COMMIT, annex_commit(tree, tip, seconds).encode())}
 
     def _take_sharers(self, manifest: Iterator[bytes]) -> None:
         """Take in every file that has the bytes of one that came or went: which addresses a key gets, all decide."""
@@ -135,12 +112,4 @@ class RepositoryTarget(Target):
             prefix = held.folder.path + b"/" if held.folder.path else b""
             for row in held.folder.rows():
                 if row[1] in touched:
-                    key = key_of(row)
-                    self._lines.take(hashdirs.places(key)[0], key, prefix + row[0], row[3])
-
-    def _tidy(self) -> None:
-        """Packs add up. That they could not be joined is no reason to call it failed."""
-        try:
-            self._repository.repack(time.time())
-        except MirrorError as error:
-            logger.warning("Zarr %s: %s", self.subject.zarr_id, error)
+                    self._lines.take_row(prefix + row[0], row)

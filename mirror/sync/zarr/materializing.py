@@ -19,11 +19,11 @@ from mirror.git.reader import Objects
 from mirror.git.trees import Change, edit_tree
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
-from mirror.sync.history import writer_at
+from mirror.sync.history import annex_commit
 from mirror.sync.mirrored import ANNEX, DRAFT, TAGS
-from mirror.sync.zarr.addresses import KeyLines, NewBranch
+from mirror.sync.repositories import opened
+from mirror.sync.zarr.addresses import BEFORE, KeyLines, NewBranch
 from mirror.sync.zarr.held import HeldZarr, checksum_in
-from mirror.sync.zarr.in_repository import open_repository
 from mirror.sync.zarr.recording import Recorder
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.trees import FolderTrees, own_entries
@@ -45,7 +45,7 @@ def materialized(store: Store, folder: ZarrFolder, held: HeldZarr) -> HeldZarr:
     remote = dandiapi_remote(api_remote_uuid(store.facts.instance_url), urlsplit(origin.api).netloc)
     subject = Subject(held.zarr_id, origin.address, origin.api, remote)
     with (
-        open_repository(store, subject.zarr_id) as repository,
+        opened(store.create_dataset(subject.zarr_id), f"Zarr {subject.zarr_id}") as repository,
         repository.writer(deflate_small=True) as writer,
         repository.objects(writer) as objects,
     ):
@@ -124,7 +124,7 @@ class _Writing:
             changes.add((where, Entry(MODE_LINK, self._writer.add(BLOB, hashdirs.link_target(where, key.decode())))))
             if key not in self._seen:
                 former.add(key)
-                self._lines.take_former(hashdirs.places(key)[0], key, path, row[3])
+                self._lines.take_row(path, row, BEFORE)
         return changes
 
     def _own(self, snapshot: Commit) -> set[Change]:
@@ -133,8 +133,7 @@ class _Writing:
 
     def _branch(self, draft: Commit) -> Oid:
         tree = NewBranch(self._objects, self._writer, self._subject.addresses).write(self._lines, self._subject.remote)
-        who = writer_at(draft.committer.seconds)
-        return self._writer.add(COMMIT, Commit(tree, (), who, who, "update\n").encode())
+        return self._writer.add(COMMIT, annex_commit(tree, None, draft.committer.seconds).encode())
 
     def _check(self, tree: Oid, snapshot: Commit) -> None:
         if tree != snapshot.tree:

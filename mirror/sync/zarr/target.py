@@ -35,8 +35,8 @@ class Target(ABC):
         return self
 
     @abstractmethod
-    def open(self, opened: ExitStack) -> None:
-        """Open what is written to besides the manifest, to be closed with `opened`."""
+    def open(self, stack: ExitStack) -> None:
+        """Open what is written to besides the manifest, to be closed with `stack`."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
-from hashlib import sha1
 
 from mirror.annex import hashdirs
 from mirror.dataset.zarr.documents import ZarrFacts
-from mirror.dataset.zarr.files import extension, name_in_tree
+from mirror.dataset.zarr.files import md5e_key, name_in_tree
 from mirror.dataset.zarr.folders import Folder
-from mirror.git.objects import BLOB, MODE_FILE, MODE_LINK, MODE_TREE, TREE, Entry, Oid, encode_tree
+from mirror.git.objects import BLOB, MODE_FILE, MODE_LINK, MODE_TREE, TREE, Entry, Oid, encode_tree, hash_object
 
 Add = Callable[[bytes, bytes], Oid]
 """takes an object's kind and content, gives its name"""
@@ -66,7 +65,7 @@ class FolderTrees:
         lines: list[bytes] = []
         for quoted, digest, size, version, _ in folder.rows():
             name = quoted if _PLAIN(quoted) and not at_top else name_in_tree(quoted, at_top=at_top)
-            key = b"MD5E-s%b--%b%b" % (size, digest, extension(quoted))
+            key = md5e_key(quoted, digest, size)
             lower, mixed = places(key)
             target = b"%b%b/%b/%b" % (start, mixed, key, key)
             if fresh is None or quoted in fresh:
@@ -74,7 +73,7 @@ class FolderTrees:
                 if take_key is not None:
                     take_key(lower, key, prefix + quoted, version)
             else:
-                oid = sha1(b"blob %d\0%b" % (len(target), target), usedforsecurity=False).digest()
+                oid = hash_object(BLOB, target)
             lines.append(_LINK_LINE % (name, oid))
         return lines
 
