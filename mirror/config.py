@@ -5,54 +5,44 @@ Frozen, complete, and consistent in itself: a `Settings` that exists is valid.
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from difflib import SequenceMatcher
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from mirror.archive.instances import KNOWN_INSTANCES, instance_at
+from mirror.config_publish import Host, Publish, Superdataset
+from mirror.config_values import (
+    BOOL,
+    IDENTIFIERS,
+    SIZE,
+    AbsolutePath,
+    DandisetId,
+    EmptyIsNone,
+    Expects,
+    HttpUrl,
+    InstanceName,
+    RegularExpression,
+    Section,
+    each_named_once,
+)
+from mirror.nearest import nearest
 
-
-@dataclass(frozen=True)
-class Expects:
-    """Says, in an error message, what a setting should have been."""
-
-    text: str
-
-
-def _http_url(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:  # a bad port raises, too
-        raise ValueError("it starts with http:// or https:// and names a host")
-    if parts.query or parts.fragment:
-        raise ValueError("it ends before any `?` or `#`")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a user name or password has no place in it")
-    return url.rstrip("/")
-
-
-def _regular_expression(pattern: str) -> str:
-    try:
-        re.compile(pattern)
-    except re.error as exc:
-        raise ValueError(str(exc)) from exc
-    if not pattern.isprintable():
-        raise ValueError("control characters and line breaks are written as escapes, such as \\n")
-    return pattern
-
-
-def _absolute(path: Path) -> Path:
-    try:
-        return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would follow symlinks
-    except RuntimeError as exc:  # ~nobody
-        raise ValueError(str(exc)) from exc
+__all__ = [
+    "GROUPS",
+    "ITEMS",
+    "SETTINGS",
+    "Archive",
+    "Host",
+    "Publish",
+    "Select",
+    "Settings",
+    "Superdataset",
+    "TextInGit",
+    "Zarr",
+]
 
 
 def _url_of_instance(name: str) -> str:
@@ -70,33 +60,7 @@ def _name_of_url(url: str) -> str:
     return known.name if known else "custom"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """The one of `known` that looks most like `word`, either as a whole or by the part after its last dot."""
-
-    def likeness(candidate: str) -> float:
-        whole = SequenceMatcher(None, word, candidate).ratio()
-        last = SequenceMatcher(None, word.rpartition(".")[2], candidate.rpartition(".")[2]).ratio()
-        return max(whole, last - 0.01)  # among equals, the one in the same group
-
-    return max(known, key=likeness)
-
-
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-# A token's variable is named after the instance: what no shell can set would be of no use.
-InstanceName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]*$"), AfterValidator(str.lower)]
-RegularExpression = Annotated[str, AfterValidator(_regular_expression)]
-DandisetId = Annotated[str, Field(pattern=r"^[0-9]{6}$")]
-
-_BOOL = (Field(strict=True), Expects("true or false"))
-_SIZE = (Field(strict=True, ge=0), Expects("a whole number, 0 or more"))
-_IDS = "a list of Dandiset identifiers of six digits, such as [000027, 000108]"
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-
-class Archive(_Section):
+class Archive(Section):
     """Which archive is mirrored and how it is reached."""
 
     instance: Annotated[
@@ -114,9 +78,9 @@ class Archive(_Section):
         Expects("an http(s) URL, or null"),
         Field(description="where to reach the bucket's S3 API if not at AWS (path style)"),
     ] = None
-    s3_version_ids: Annotated[bool, *_BOOL, Field(description="record each blob's S3 version in its URL")] = True
+    s3_version_ids: Annotated[bool, *BOOL, Field(description="record each blob's S3 version in its URL")] = True
     settle_seconds: Annotated[
-        int, *_SIZE, Field(description="how long a published version must have stood still before it is taken")
+        int, *SIZE, Field(description="how long a published version must have stood still before it is taken")
     ] = 120
 
     @model_validator(mode="before")
@@ -133,29 +97,41 @@ class Archive(_Section):
         return given
 
 
-class Select(_Section):
+class Select(Section):
     """What of the archive is mirrored."""
 
     dandisets: Annotated[
         Literal["all"] | tuple[DandisetId, ...],
-        Expects(f"`all` or {_IDS}"),
+        Expects(f"`all` or {IDENTIFIERS}"),
         Field(description="`all`, or a list of identifiers"),
     ] = "all"
-    exclude: Annotated[tuple[DandisetId, ...], Expects(_IDS), Field(description="identifiers to leave out")] = ()
+    exclude: Annotated[
+        tuple[DandisetId, ...], EmptyIsNone, Expects(IDENTIFIERS), Field(description="identifiers to leave out")
+    ] = ()
     assets: Annotated[
         RegularExpression | None,
         Expects("a regular expression, or null"),
         Field(description="only assets in whose path this regular expression is found; null: every asset"),
     ] = None
 
+    def includes(self, identifier: str) -> bool:
+        """Whether a Dandiset is selected."""
+        return (self.dandisets == "all" or identifier in self.dandisets) and identifier not in self.exclude
 
-class TextInGit(_Section):
+    @property
+    def which(self) -> str:
+        """Which Dandisets are selected, as a text that is the same for the same ones."""
+        these = "all" if self.dandisets == "all" else " ".join(sorted(set(self.dandisets)))
+        return f"{these} but {' '.join(sorted(set(self.exclude)))}" if self.exclude else these
+
+
+class TextInGit(Section):
     """Which text files are stored in git itself, readable and diffable without a download."""
 
-    max_bytes: Annotated[int, *_SIZE, Field(description="text assets up to this size; 0: none")] = 1048576
+    max_bytes: Annotated[int, *SIZE, Field(description="text assets up to this size; 0: none")] = 1048576
 
 
-class Zarr(_Section):
+class Zarr(Section):
     """How Zarrs are mirrored."""
 
     hold: Annotated[
@@ -174,21 +150,28 @@ class Zarr(_Section):
     ] = None
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set."""
 
     archive: Archive = Archive()
     store: Annotated[
-        Path,
-        AfterValidator(_absolute),
+        AbsolutePath,
         Expects("a folder"),
         Field(description="where the mirror is; a relative path starts at the current folder, `~` is your home"),
     ] = Path("dandi-mirror")
     select: Select = Select()
     text_in_git: TextInGit = TextInGit()
     zarr: Zarr = Zarr()
+    superdatasets: Annotated[
+        tuple[Superdataset, ...],
+        EmptyIsNone,
+        AfterValidator(each_named_once),
+        Expects("a list of superdatasets, each with a name and a query, such as {name: mice, where: species ~ mouse}"),
+        Field(description="superdatasets besides `dandisets`, see [Superdatasets](#superdatasets)"),
+    ] = ()
+    publish: Publish = Publish()
     annex_metadata: Annotated[
-        bool, *_BOOL, Field(description="species, subject, session and the like as git-annex metadata")
+        bool, *BOOL, Field(description="species, subject, session and the like as git-annex metadata")
     ] = True
     jobs: Annotated[
         int,
@@ -198,8 +181,8 @@ class Settings(_Section):
     ] = 2
 
     def flat(self) -> dict[str, object]:
-        """Every setting by its dotted name."""
-        return {key: _at(self, key) for key in SETTINGS}
+        """Every setting by its dotted name. What has settings of its own is a dictionary, without its defaults."""
+        return {key: _plain(_at(self, key)) for key in SETTINGS}
 
 
 def _at(model: BaseModel, key: str) -> object:
@@ -207,6 +190,12 @@ def _at(model: BaseModel, key: str) -> object:
     for name in key.split("."):
         value = getattr(value, name)
     return value
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, tuple):
+        return value
+    return tuple(item.model_dump(exclude_defaults=True) if isinstance(item, Section) else item for item in value)
 
 
 def _settings_of(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
@@ -224,3 +213,12 @@ SETTINGS: Mapping[str, FieldInfo] = _settings_of(Settings)
 
 GROUPS = frozenset(key.split(".")[0] for key in SETTINGS if "." in key)
 """The first half of those names that have two."""
+
+
+def _items_of(field: FieldInfo) -> type[Section] | None:
+    item, *_ = (*get_args(field.annotation), None)
+    return item if isinstance(item, type) and issubclass(item, Section) else None
+
+
+ITEMS: Mapping[str, type[Section]] = {key: item for key, field in SETTINGS.items() if (item := _items_of(field))}
+"""The settings that are lists of things with settings of their own: `publish.hosts` of `Host`."""

@@ -6,7 +6,8 @@ Knows YAML, not what the settings mean: `mirror.config` does.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import yaml
@@ -35,6 +36,10 @@ _PlainLoader.add_implicit_resolver(
 )
 
 
+Place = tuple[int | str, ...]
+"""Where something is within a value: `(1, "name")` is the name of the second in a list."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One setting as written."""
@@ -43,6 +48,8 @@ class Entry:
     """dotted: `archive.instance`"""
     value: object
     line: int
+    lines: Mapping[Place, int]
+    """where its parts are written"""
 
 
 @dataclass(frozen=True)
@@ -62,30 +69,49 @@ class Contents:
 def read(text: str, groups: Collection[str]) -> Contents:
     """The settings in `text`. What stands under a key of `groups` is read as settings, anything else as a value."""
     contents = Contents()
-    loader: _PlainLoader | None = None
     try:
-        loader = _PlainLoader(text)
-        root = loader.get_single_node()
-        if root is None or _is_null(root):
-            return contents
-        if not isinstance(root, yaml.MappingNode):
-            contents.problems.append(Problem("expected settings, one `name: value` a line", _line(root)))
-            return contents
-        _read_mapping(loader, root, groups, contents)
-    except yaml.YAMLError as exc:
+        with _loader(text) as loader:
+            root = loader.get_single_node()
+            if isinstance(root, yaml.MappingNode):
+                _read_mapping(loader, root, groups, contents)
+            elif root is not None and not _is_null(root):
+                contents.problems.append(Problem("expected settings, one `name: value` a line", _line(root)))
+    except (yaml.YAMLError, RecursionError) as exc:
         contents.problems.append(_yaml_problem(exc))
-    finally:
-        if loader is not None:
-            loader.dispose()
     return contents
 
 
 def read_value(text: str) -> object:
     """One value, as it would be written after the colon. ValueError says what is wrong with it."""
     try:
-        return yaml.load(text, _PlainLoader)
-    except yaml.YAMLError as exc:
+        with _loader(text) as loader:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            parts = _Parts("", node)
+            if parts.problems:
+                raise ValueError(parts.problems[0].message)
+            return _value(loader, node)
+    except (yaml.YAMLError, RecursionError) as exc:
         raise ValueError(_yaml_problem(exc).message) from exc
+
+
+@contextmanager
+def _loader(text: str) -> Iterator[_PlainLoader]:
+    loader = _PlainLoader(text)
+    try:
+        yield loader
+    finally:
+        loader.dispose()
+
+
+def _value(loader: _PlainLoader, node: yaml.Node) -> object:
+    try:
+        return loader.construct_document(node)
+    except (ValueError, LookupError, AttributeError, TypeError) as exc:  # `!!int many`
+        raise yaml.MarkedYAMLError(
+            problem="found a value that its tag does not allow", problem_mark=node.start_mark
+        ) from exc
 
 
 def _read_mapping(loader: _PlainLoader, root: yaml.MappingNode, groups: Collection[str], contents: Contents) -> None:
@@ -96,7 +122,10 @@ def _read_mapping(loader: _PlainLoader, root: yaml.MappingNode, groups: Collecti
             continue
         first_seen[key] = line
         if key not in groups:
-            contents.entries.append(Entry(key, loader.construct_document(node), line))
+            parts = _Parts(key, node)
+            contents.problems += parts.problems
+            if not parts.circular:
+                contents.entries.append(Entry(key, _value(loader, node), line, parts.lines))
         elif not isinstance(node, yaml.MappingNode) and not _is_null(node):
             contents.problems.append(Problem(f"{key}: a group of settings: write them below it, indented", line))
 
@@ -114,6 +143,53 @@ def _pairs(
             yield from _pairs(node, f"{key}.", groups, contents)
 
 
+class _Parts:
+    """The lines of what a value consists of, and what is wrong with how that is written."""
+
+    def __init__(self, key: str, node: yaml.Node) -> None:
+        self._key = key
+        self._around: list[yaml.Node] = []
+        self._known: set[yaml.Node] = set()
+        self.lines: dict[Place, int] = {}
+        self.problems: list[Problem] = []
+        self.circular = False
+        self._read(node, ())
+
+    def _read(self, node: yaml.Node, place: Place) -> None:
+        if node in self._around:
+            self.circular = True
+            self.problems.append(Problem(f"{written(self._key, place)}: holds itself", self.lines[place]))
+        elif node not in self._known:  # what an alias repeats was read where it is written
+            self._known.add(node)
+            self._around.append(node)
+            for part, line, child in self._children(node, place):
+                self.lines[*place, part] = line
+                self._read(child, (*place, part))
+            self._around.pop()
+
+    def _children(self, node: yaml.Node, place: Place) -> Iterator[tuple[int | str, int, yaml.Node]]:
+        if isinstance(node, yaml.SequenceNode):
+            yield from ((number, _line(child), child) for number, child in enumerate(node.value))
+        elif isinstance(node, yaml.MappingNode):
+            yield from self._members(node, place)
+
+    def _members(self, node: yaml.MappingNode, place: Place) -> Iterator[tuple[str, int, yaml.Node]]:
+        for key, child in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            inner = (*place, key.value)
+            if inner in self.lines:
+                message = f"{written(self._key, inner)}: written twice, first in line {self.lines[inner]}"
+                self.problems.append(Problem(message, _line(key)))
+            else:
+                yield key.value, _line(key), child
+
+
+def written(key: str, place: Place) -> str:
+    """What a part of a setting is called: `publish.hosts[1].name`."""
+    return key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
+
+
 def _is_null(node: yaml.Node) -> bool:
     return isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:null"
 
@@ -122,7 +198,9 @@ def _line(node: yaml.Node) -> int:
     return int(node.start_mark.line) + 1
 
 
-def _yaml_problem(exc: yaml.YAMLError) -> Problem:
+def _yaml_problem(exc: yaml.YAMLError | RecursionError) -> Problem:
+    if isinstance(exc, RecursionError):
+        return Problem("nested too deeply", 1)
     if isinstance(exc, yaml.MarkedYAMLError):
         mark = exc.problem_mark or exc.context_mark
         said = " ".join(part for part in (exc.context, exc.problem) if part)

@@ -17,7 +17,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -28,8 +28,11 @@ from pydantic.fields import FieldInfo
 
 from mirror import config_file
 from mirror.archive.instances import token_variable
-from mirror.config import GROUPS, SETTINGS, Expects, Settings, nearest
+from mirror.config import GROUPS, ITEMS, SETTINGS, Settings
+from mirror.config_file import Place, written
+from mirror.config_values import Expects, WrongWithin
 from mirror.errors import ConfigError
+from mirror.nearest import nearest
 
 VARIABLE_PREFIX = "DANDI_MIRROR_"
 CONFIG_VARIABLE = "DANDI_MIRROR_CONFIG"
@@ -71,7 +74,21 @@ class Loaded:
         return token_variable(self.settings.archive.instance)
 
 
-_Layer = dict[str, tuple[object, Origin]]
+@dataclass(frozen=True)
+class _Given:
+    """A value that a layer gives."""
+
+    value: object
+    origin: Origin
+    parts: Mapping[Place, Origin] = field(default_factory=dict)
+    """where what is in it was set, if that can be told"""
+
+    def origin_of(self, place: Place) -> Origin:
+        around = (place[:length] for length in range(len(place), 0, -1))
+        return next((self.parts[outer] for outer in around if outer in self.parts), self.origin)
+
+
+_Layer = dict[str, _Given]
 
 _ADDRESS = ("archive.instance", "archive.api_url", "archive.s3_endpoint")
 _SECRET = re.compile(r"token|passw|secret|credential|api_?key", re.IGNORECASE)
@@ -118,7 +135,8 @@ def _file_layer(path: Path, problems: list[str]) -> _Layer:
     layer: _Layer = {}
     for entry in contents.entries:
         if entry.key in SETTINGS:
-            layer[entry.key] = (entry.value, Origin("file", f"{path}:{entry.line}"))
+            parts = {place: Origin("file", f"{path}:{line}") for place, line in entry.lines.items()}
+            layer[entry.key] = _Given(entry.value, Origin("file", f"{path}:{entry.line}"), parts)
         else:
             known = f"the nearest known one is `{nearest(entry.key, {*SETTINGS, *GROUPS})}`"
             complaints.append((entry.line, _unknown(entry.key, known)))
@@ -137,15 +155,15 @@ def _environment_layer(problems: list[str]) -> _Layer:
             problems.append(f"environment: {_unknown(name, f'the nearest known one is {nearest(name, by_variable)}')}")
             continue
         try:
-            layer[key] = (_value_in_variable(SETTINGS[key], text), Origin("environment", name))
+            layer[key] = _Given(_value_in_variable(SETTINGS[key], text), Origin("environment", name))
         except ValueError as exc:
             problems.append(f"environment: {name}: {exc}")
     return layer
 
 
-def _value_in_variable(field: FieldInfo, text: str) -> object:
+def _value_in_variable(setting: FieldInfo, text: str) -> object:
     """Text as it stands for what is text (a regular expression is full of YAML's brackets), YAML for the rest."""
-    kinds = _kinds(field.annotation)
+    kinds = _kinds(setting.annotation)
     if kinds <= {str, Path, NoneType}:
         return None if NoneType in kinds and text == "null" else text
     return config_file.read_value(text)
@@ -159,24 +177,23 @@ def _kinds(annotation: object) -> set[object]:
 
 
 def _option_layer(options: Mapping[str, object]) -> _Layer:
-    layer: _Layer = {key: (value, Origin("option", OPTIONS[key])) for key, value in options.items()}
-    instance, origin = layer.get("archive.instance", (None, None))
-    if isinstance(instance, str) and origin and "://" in instance:
+    layer = {key: _Given(value, Origin("option", OPTIONS[key])) for key, value in options.items()}
+    instance = layer.get("archive.instance")
+    if instance and isinstance(instance.value, str) and "://" in instance.value:
         # `-i` takes a URL as well: then that is what was given, and the name follows from it.
-        del layer["archive.instance"]
-        layer["archive.api_url"] = (instance, origin)
+        layer["archive.api_url"] = layer.pop("archive.instance")
     return layer
 
 
 def _lay_over(lower: _Layer, upper: _Layer) -> _Layer:
-    another = any(key in upper and upper[key][0] != lower.get(key, (None,))[0] for key in _ADDRESS[:2])
+    another = any(key in upper and (key not in lower or upper[key].value != lower[key].value) for key in _ADDRESS[:2])
     kept = {key: value for key, value in lower.items() if key not in _ADDRESS} if another else lower
     return kept | upper
 
 
 def _origin(key: str, given: _Layer) -> Origin:
     if key in given:
-        return given[key][1]
+        return given[key].origin
     follows = {"archive.instance": "archive.api_url", "archive.api_url": "archive.instance"}.get(key)
     return Origin("derived", follows) if follows in given and follows else Origin("default")
 
@@ -185,47 +202,95 @@ def _origin(key: str, given: _Layer) -> Origin:
 
 
 def _unknown(name: str, known: str) -> str:
-    if _SECRET.search(name):
+    if not _SECRET.search(name):
+        return f"{name}: no such setting; {known}"
+    if "publish" in name.lower():
         return (
             f"{name}: a secret has no place in the settings; "
-            "a token is read from the environment variable DANDI_API_KEY (other instances: {INSTANCE}_API_KEY)"
+            "a host's token is read from the environment variable that its `token_variable` names"
         )
-    return f"{name}: no such setting; {known}"
+    return (
+        f"{name}: a secret has no place in the settings; "
+        "a token is read from the environment variable DANDI_API_KEY (other instances: {INSTANCE}_API_KEY)"
+    )
 
 
 def _validated(given: _Layer, problems: list[str]) -> Settings | None:
     nested: dict[str, Any] = {}
-    for key, (value, _) in given.items():
+    for key, one in given.items():
         group, _, name = key.rpartition(".")
-        (nested.setdefault(group, {}) if group else nested)[name] = value
+        (nested.setdefault(group, {}) if group else nested)[name] = one.value
     try:
         return Settings.model_validate(nested)
     except ValidationError as exc:
-        deepest: dict[str, Any] = {}
+        deepest: dict[tuple[str, Place], Any] = {}
         for error in exc.errors():  # of a choice of types, each is reported; the deepest knows most
-            key = _key_of(error["loc"])
-            if key not in deepest or len(error["loc"]) > len(deepest[key]["loc"]):
-                deepest[key] = error
-        problems += [_wrong(key, error, given) for key, error in deepest.items()]
+            where = _where(error["loc"])
+            if where not in deepest or len(error["loc"]) > len(deepest[where]["loc"]):
+                deepest[where] = error
+        problems += [_wrong(*where, error, given) for where, error in deepest.items()]
         return None
 
 
-def _key_of(loc: tuple[int | str, ...]) -> str:
-    key = next((key for n in (2, 1) if (key := ".".join(map(str, loc[:n]))) in SETTINGS), None)
+def _where(loc: Place) -> tuple[str, Place]:
+    """The setting, and where within it, if it is a list of things with settings of their own."""
+    length = next((length for length in (2, 1) if ".".join(map(str, loc[:length])) in SETTINGS), 0)
     # What concerns the archive as a whole is about its name: the URL is complete in itself.
-    return key or "archive.instance"
+    key = ".".join(map(str, loc[:length])) or "archive.instance"
+    return key, loc[length : length + 2] if key in ITEMS else ()
 
 
-def _wrong(key: str, error: Any, given: _Layer) -> str:
+def _wrong(key: str, place: Place, error: Any, given: _Layer) -> str:
     cause = error.get("ctx", {}).get("error")
-    if error["loc"] == ("archive",):
-        return f"{_origin(key, given)}: {key}: {cause}"
-    expected = next(note.text for note in SETTINGS[key].metadata if isinstance(note, Expects))
+    if isinstance(cause, WrongWithin):
+        place = (*place, *cause.place)
+    origin = given[key].origin_of(place) if key in given else _origin(key, given)
+    if error["type"] == "extra_forbidden":
+        return f"{origin}: {_unknown_part(key, place)}"
+    if isinstance(cause, WrongWithin) or error["loc"] == ("archive",):
+        return f"{origin}: {written(key, place)}: {cause}"
+    if error["type"] == "missing":
+        return f"{origin}: {written(key, place)} is missing: expected {_expected(key, place)}"
     because = f": {cause}" if cause else ""
-    return f"{_origin(key, given)}: {key}: expected {expected}, not {_shown(error['input'])}{because}"
+    return f"{origin}: {written(key, place)}: expected {_expected(key, place)}, {_not(place, error['input'])}{because}"
+
+
+def _unknown_part(key: str, place: Place) -> str:
+    *_, name = map(str, place)
+    return _unknown(written(key, place), f"the nearest known one is `{nearest(name, ITEMS[key].model_fields)}`")
+
+
+def _expected(key: str, place: Place) -> str:
+    match place:
+        case ():
+            setting = SETTINGS[key]
+        case (_,):
+            needed = (f"`{name}`" for name, part in ITEMS[key].model_fields.items() if part.is_required())
+            return f"settings of its own, at least {' and '.join(needed)}"
+        case _:
+            setting = ITEMS[key].model_fields[str(place[1])]
+    return next(note.text for note in setting.metadata if isinstance(note, Expects))
+
+
+def _not(place: Place, value: object) -> str:
+    if place and _SECRET.search(str(place[-1])):
+        return "not what is there (it may be a secret, so it is not shown)"
+    return f"not {_shown(value)}"
 
 
 def _shown(value: object) -> str:
-    text = json.dumps(value, default=str, ensure_ascii=False)
-    text = re.sub(r"//[^/]*@", "//…@", text)  # a URL may hold a password
+    text = json.dumps(_without_secrets(value), default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}…"
+
+
+def _without_secrets(value: object) -> object:
+    match value:
+        case dict():
+            return {str(key): "…" if _SECRET.search(str(key)) else _without_secrets(one) for key, one in value.items()}
+        case list():
+            return [_without_secrets(one) for one in value]
+        case str():
+            text = re.sub(r"//[^/]*@", "//…@", value)  # a URL may hold a password
+            return re.sub(r"([?&#][^=&]*=)[^&]*", r"\1…", text)
+        case _:
+            return value

@@ -4,7 +4,8 @@
 
     MirrorError                     1   anything we foresaw; `str()` of it is fit to be read by a user
     ├── UsageError                  2   the command line asks for something that cannot be
-    │   └── ConfigError             2   a setting is unknown or wrong
+    │   ├── ConfigError             2   a setting is unknown or wrong
+    │   └── QueryError              2   a query that cannot be understood
     ├── SomeFailed                  3   some Dandisets failed and the rest were mirrored
     ├── NoStore                    10   there is no store here
     ├── Locked                     11   somebody else is working on this store
@@ -20,6 +21,7 @@
     │   ├── PathRefused                 an asset path that no git tree can hold
     │   ├── RecordRefused               a record with missing or malformed fields
     │   └── ContentRefused              a content that cannot be had, or is not what its digest says
+    ├── HostError                   1   a git host did not do what was asked of it
     └── GitError                    1   a git process failed
 
 A message names what failed, where, and what the reader can do. It never holds a token, nor a signed URL.
@@ -60,6 +62,10 @@ class UsageError(MirrorError):
 
 
 class ConfigError(UsageError):
+    pass
+
+
+class QueryError(UsageError):
     pass
 
 
@@ -128,6 +134,10 @@ class RecordRefused(Refused):
 
 
 class ContentRefused(Refused):
+    pass
+
+
+class HostError(MirrorError):
     pass
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from mirror import config_file
-from mirror.config import GROUPS, SETTINGS, Settings, TextInGit
+from mirror.config import GROUPS, ITEMS, SETTINGS, Host, Settings, Superdataset, TextInGit
 from mirror.config_layers import Loaded, load, variable_of
 from mirror.errors import ConfigError
 from mirror.sync.dandiset import layout_of
@@ -71,6 +71,9 @@ def test_without_anything_the_defaults_hold(here: Path) -> None:
         "text_in_git.max_bytes": 1048576,
         "zarr.hold": "repository",
         "zarr.repository_max_entries": None,
+        "superdatasets": (),
+        "publish.url": None,
+        "publish.hosts": (),
         "annex_metadata": True,
         "jobs": 2,
     }
@@ -95,6 +98,8 @@ def test_the_shipped_file_for_the_demo_names_no_real_archive() -> None:
 
 def test_every_setting_says_what_it_is() -> None:
     assert [key for key, field in SETTINGS.items() if not field.description] == []
+    for item in ITEMS.values():
+        assert [name for name, field in item.model_fields.items() if not field.description] == []
 
 
 # --- layers ------------------------------------------------------------------------------------------------------
@@ -321,6 +326,9 @@ def test_what_is_not_the_url_of_an_api_is_refused(url: str, write: Callable[[str
         ("jobs: !!python/object:os.system {}\n", "1: not YAML: could not determine a constructor"),
         ("jobs: 1\n---\njobs: 2\n", "2: not YAML: expected a single document in the stream but found another document"),
         ("archive:\n  instance: dandi\n  instance: linc\n", "3: archive.instance: written twice, first in line 2"),
+        ("jobs: 1\nselect:\n  exclude: &a [000001, *a]\n", "3: select.exclude[1]: holds itself"),
+        ("jobs: !!int many\n", "1: not YAML: found a value that its tag does not allow"),
+        ("jobs: " + "[" * 5000 + "\n", "1: nested too deeply"),
         ("archive.instance: linc\narchive: {instance: linc}\n", "2: archive.instance: written twice, first in line 1"),
         ('select: {assets: "a\\nb"}\n', "1: select.assets: expected a regular expression, or null"),
     ],
@@ -348,6 +356,222 @@ def test_no_text_whatever_makes_reading_fail_otherwise_than_by_a_complaint(text:
     contents = config_file.read(text, GROUPS)
     lines = text.count("\n") + text.count("\r") + text.count("\x85") + text.count("\u2028") + text.count("\u2029") + 1
     assert all(1 <= item.line <= lines for item in [*contents.entries, *contents.problems])
+
+
+# --- superdatasets and hosts -------------------------------------------------------------------------------------
+
+LISTS = """\
+superdatasets:
+- name: mice
+  where: species ~ 'Mus musculus'
+- {name: small, where: size < 1GB}
+publish:
+  url: https://mirror.example.org/
+  hosts:
+  - name: lab
+    kind: forgejo
+    url: https://git.example.org/api/v1/
+    owner: dandi
+    push_url: ssh://git@git.example.org/{owner}/{name}.git
+    private: true
+  - name: backup
+    kind: ria
+    url: /backup/dandi
+  - {name: shelf, kind: plain, url: 'git@shelf:{name}.git', create: 'ssh git@shelf git init --bare {name}.git'}
+"""
+
+
+def test_superdatasets_and_hosts_are_lists_of_things_with_settings_of_their_own(write: Callable[[str], Path]) -> None:
+    write(LISTS)
+    loaded = load()
+    assert loaded.settings.superdatasets == (
+        Superdataset(name="mice", where="species ~ 'Mus musculus'"),
+        Superdataset(name="small", where="size < 1GB"),
+    )
+    assert loaded.settings.publish.url == "https://mirror.example.org"
+    lab, backup, shelf = loaded.settings.publish.hosts
+    assert lab == Host(
+        name="lab",
+        kind="forgejo",
+        url="https://git.example.org/api/v1",
+        owner="dandi",
+        push_url="ssh://git@git.example.org/{owner}/{name}.git",
+        private=True,
+    )
+    assert (backup.zarrs, backup.releases, backup.private, backup.token_variable) == (True, True, False, None)
+    assert shelf.create == "ssh git@shelf git init --bare {name}.git"
+    assert origin(loaded, "publish.hosts") == "dandi-mirror.yaml:7"
+
+
+def test_lists_can_be_set_by_a_variable_as_they_are_shown(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(LISTS)
+    in_file = load().settings
+    path.unlink()
+    for key, value in in_file.flat().items():
+        monkeypatch.setenv(variable_of(key), str(value) if isinstance(value, str | Path) else json.dumps(value))
+    assert load().settings == in_file
+    assert in_file.flat()["superdatasets"] == (
+        {"name": "mice", "where": "species ~ 'Mus musculus'"},
+        {"name": "small", "where": "size < 1GB"},
+    )
+    monkeypatch.setenv("DANDI_MIRROR_PUBLISH__HOSTS", "[{name: elsewhere, kind: github, owner: dandi-mirrors}]")
+    assert load().settings.publish.hosts == (Host(name="elsewhere", kind="github", owner="dandi-mirrors"),)
+
+
+def test_a_list_of_which_everything_is_commented_out_is_empty(write: Callable[[str], Path]) -> None:
+    write("superdatasets:\n# - name: mice\npublish:\n  hosts:\nselect:\n  exclude:\n")
+    assert load().settings == Settings()
+
+
+def test_everything_wrong_in_a_list_is_told_with_its_place_and_line(write: Callable[[str], Path]) -> None:
+    write("""\
+superdatasets:
+- name: Mice
+  where: specie ~ mouse
+- where: doi is missing
+  wehre: doi is missing
+- mice
+publish:
+  hosts:
+  - name: lab
+    kind: [git]
+  - {name: b, kind: git, owner: '', zarrs: 1,
+     url: ''}
+""")
+    needs = "expected settings of its own, at least"
+    kinds = "expected `plain`, `github`, `forgejo`, `gitea`, `gitlab` or `ria`"
+    assert complaints() == [
+        'dandi-mirror.yaml:2: superdatasets[0].name: expected a name of small letters, digits, `-` and `_`, not "Mice"',
+        "dandi-mirror.yaml:3: superdatasets[0].where: no such field; the nearest is `species`",
+        "  specie ~ mouse",
+        "  ^",
+        "dandi-mirror.yaml:4: superdatasets[1].name is missing: expected a name of small letters, digits, `-` and `_`",
+        "dandi-mirror.yaml:5: superdatasets[1].wehre: no such setting; the nearest known one is `where`",
+        f'dandi-mirror.yaml:6: superdatasets[2]: {needs} `name` and `where`, not "mice"',
+        f'dandi-mirror.yaml:10: publish.hosts[0].kind: {kinds}, not ["git"]',
+        f'dandi-mirror.yaml:11: publish.hosts[1].kind: {kinds}, not "git"',
+        'dandi-mirror.yaml:12: publish.hosts[1].url: expected a URL or a path, without a password, or null, not ""',
+        "dandi-mirror.yaml:11: publish.hosts[1].owner: expected the name of an organization, group or user, or null,"
+        ' not ""',
+        "dandi-mirror.yaml:11: publish.hosts[1].zarrs: expected true or false, not 1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("host", "complaint"),
+    [
+        ("kind: plain", ".url: a host of kind plain needs it: the address of one repository, with `{name}` in it"),
+        ("kind: ria", ".url: a host of kind ria needs it: where the store is, a path or an ssh URL"),
+        ("kind: github", ".owner: a host of kind github needs it: the organization, group or user that has the"),
+        ("kind: forgejo, owner: me", ".url: a host of kind forgejo needs it: that of its API, such as https://"),
+        ("kind: github, owner: me, create: 'x {name}'", ".create: a host of kind github has none"),
+        ("kind: ria, url: /a, token_variable: A", ".token_variable: a host of kind ria has none"),
+        ("kind: plain, url: '/a/{name}', owner: me", ".owner: a host of kind plain has none"),
+        ("kind: plain, url: /a", ".url: it has `{name}` in it, where each repository's name is put"),
+        ("kind: plain, url: '/a/{name}', create: make", ".create: it has `{name}` in it"),
+        ("kind: github, owner: me, push_url: git@github.com:me/x", ".push_url: it has `{name}` in it"),
+        ("kind: gitlab, owner: me, url: gitlab.com/api/v4", ".url: the URL of an API starts with http:// or https://"),
+        ("kind: ria, url: --upload-pack=x", ".url: expected a URL or a path"),
+    ],
+)
+def test_a_host_has_what_its_kind_needs_and_nothing_that_would_do_nothing(
+    host: str, complaint: str, write: Callable[[str], Path]
+) -> None:
+    write(f"publish:\n  hosts:\n  - name: a\n    kind: ria\n    url: /a\n  - {{name: b, {host}}}\n")
+    (line,) = complaints()
+    assert line.startswith(f"dandi-mirror.yaml:6: publish.hosts[1]{complaint}")
+
+
+def test_two_of_one_name_are_refused(write: Callable[[str], Path]) -> None:
+    write("""\
+superdatasets: [{name: mice, where: doi is missing}, {name: mice, where: doi is present}]
+publish:
+  hosts:
+  - {name: a, kind: ria, url: /a}
+  - {name: b, kind: ria, url: /a}
+  - kind: ria
+    url: /a
+    name: a
+""")
+    assert complaints() == [
+        "dandi-mirror.yaml:1: superdatasets[1].name: there are two of the name 'mice'",
+        "dandi-mirror.yaml:8: publish.hosts[2].name: there are two of the name 'a'",
+    ]
+
+
+def test_a_setting_written_twice_in_one_thing_of_a_list_is_refused(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "[{name: a, kind: ria, url: /a},\n  {name: b, kind: ria, url: /b, name: c}]"
+    write(f"publish:\n  hosts: {text}\n")
+    monkeypatch.setenv("DANDI_MIRROR_PUBLISH__HOSTS", text)
+    assert complaints() == [
+        "dandi-mirror.yaml:3: publish.hosts[1].name: written twice, first in line 3",
+        "environment: DANDI_MIRROR_PUBLISH__HOSTS: [1].name: written twice, first in line 2",
+    ]
+
+
+def test_what_an_alias_repeats_is_wrong_where_it_is_written(write: Callable[[str], Path]) -> None:
+    write("publish:\n  hosts:\n  - &one {name: a, kind: git}\n  - *one\n")
+    assert [line.split(": expected")[0] for line in complaints()] == [
+        "dandi-mirror.yaml:3: publish.hosts[0].kind",
+        "dandi-mirror.yaml:3: publish.hosts[1].kind",
+    ]
+
+
+@pytest.mark.parametrize("name", ["dandisets", "000027", "2026-01", "1f0b0c5c-8a5c-4b2d-9c59-7f2f4a2b3c4d"])
+def test_a_superdatasets_name_is_not_that_of_another_dataset(name: str, write: Callable[[str], Path]) -> None:
+    write(f"superdatasets:\n- name: '{name}'\n  where: doi is missing\n")
+    (line,) = complaints()
+    assert line.startswith("dandi-mirror.yaml:2: superdatasets[0].name: expected a name of small letters")
+    assert "taken for" in line or "always there" in line
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "{name: a, kind: github, owner: me, token: hunter2}",
+        "{name: a, kind: github, owner: me, api_key: hunter2}",
+        "{name: a, kind: github, owner: me, token_varible: hunter2}",
+        "{name: a, kind: github, owner: me, token_variable: ghp_hunter2}",
+        "{name: a, kind: github, owner: me, token_variable: [hunter2]}",
+        "{name: a, kind: github, owner: me, push_url: 'https://me:hunter2@github.com/{owner}/{name}'}",
+        "{name: a, kind: github, owner: me, push_url: 'https://hunter2@github.com/{owner}/{name}'}",
+        "{name: a, kind: plain, url: 'ssh://me:hunter2@git.example.org/{name}'}",
+        "{name: a, kind: gitlab, owner: me, url: 'https://gitlab.com/api?private_token=hunter2'}",
+        "{name: a, kind: {token: hunter2}}",
+    ],
+)
+@pytest.mark.parametrize("place", ["file", "environment"])
+def test_a_hosts_secret_is_refused_and_not_repeated(
+    place: str, host: str, write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "file":
+        write(f"publish:\n  hosts:\n  - {host}\n")
+    else:
+        monkeypatch.setenv("DANDI_MIRROR_PUBLISH__HOSTS", f"[{host}]")
+    (line,) = complaints()
+    assert "publish.hosts[0]." in line
+    assert "hunter2" not in line
+
+
+def test_where_a_hosts_token_is_looked_for_is_told(
+    write: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("publish:\n  token: hunter2\n  hosts:\n  - {name: a, kind: github, owner: me, token: hunter2}\n")
+    monkeypatch.setenv("DANDI_MIRROR_PUBLISH__HOSTS__TOKEN", "hunter2")
+    answer = "a host's token is read from the environment variable that its `token_variable` names"
+    assert [line.endswith(f"a secret has no place in the settings; {answer}") for line in complaints()] == [True] * 3
+
+
+@pytest.mark.parametrize("key", ["hosts", "url"])
+def test_a_secret_in_what_should_be_something_else_is_not_repeated(key: str, write: Callable[[str], Path]) -> None:
+    write(f"publish:\n  {key}: {{name: a, token: hunter2, more: [{{password: hunter2}}]}}\n")
+    (line,) = complaints()
+    assert line.startswith(f"dandi-mirror.yaml:2: publish.{key}: expected ")
+    assert "hunter2" not in line
 
 
 # --- the model ---------------------------------------------------------------------------------------------------

@@ -153,17 +153,18 @@ class ArchiveClient:
         self.api_url = self.http.api_url or ""
         known = instance_at(self.api_url)
         self._token_variable = token_variable or (known.token_variable if known else None)
-        self._page_size = page_size
+        self.page_size = page_size
 
     def __repr__(self) -> str:
         return f"ArchiveClient({self.api_url!r}, {'with' if self.http.has_token else 'without'} a token)"
 
-    def instance(self) -> Instance:
+    def instance(self) -> Answer[Instance]:
         """Which archive this is."""
-        info = self._ask("/info/", _INFO, "the archive's description").value
-        config = info.instance_config
+        answer = self._ask("/info/", _INFO, "the archive's description")
+        info, config = answer.value, answer.value.instance_config
         url = config.instance_url.rstrip("/")
-        return Instance(config.instance_name, url, config.doi_prefix, _service_url(info.services, "api"))
+        instance = Instance(config.instance_name, url, config.doi_prefix, _service_url(info.services, "api"))
+        return Answer(instance, answer.date)
 
     def dandisets(self, *, embargoed: bool = False) -> Iterator[DandisetSummary | Unreadable]:
         """Every Dandiset that anyone may see; with `embargoed`, those that the token's owner may see as well.
@@ -257,7 +258,7 @@ class ArchiveClient:
     def _page(
         self, path: str, query: dict[str, str], decoder: _Decoder[_List[T]], subject: str, number: int
     ) -> Page[T]:
-        query = {**query, "page_size": str(self._page_size)} | ({"page": str(number)} if number > 1 else {})
+        query = {**query, "page_size": str(self.page_size)} | ({"page": str(number)} if number > 1 else {})
         answer = self._ask(f"{path}?{urlencode(query)}", decoder, f"{subject}, page {number}").value
         if not answer.results and answer.next:
             raise BadAnswer(f"{subject}: page {number} is empty and says that more follow")

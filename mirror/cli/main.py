@@ -33,6 +33,12 @@ COMMANDS = {
     "sync": _Entry("mirror.cli.sync", "Mirror what is new in the archive."),
     "status": _Entry("mirror.cli.status", "Tell what the mirror holds."),
     "materialize": _Entry("mirror.cli.materialize", "Write the repositories of Zarrs held as manifests."),
+    "publish": _Entry("mirror.cli.publish", "Bring superdatasets and git hosts up to what is mirrored."),
+    "changes": _Entry("mirror.cli.changes", "Tell what changed, and when."),
+    "query": _Entry("mirror.cli.query", "List the Dandisets that match."),
+    "resolve": _Entry("mirror.cli.resolve", "Tell where a DOI, an asset, a digest, a path is."),
+    "clone-config": _Entry("mirror.cli.clone_config", "Print what makes `datalad clone DANDI:000003` come here."),
+    "skip": _Entry("mirror.cli.skip", "Do not wait for a version that will never come."),
     "config": _Entry("mirror.cli.config", "Show the settings in force."),
     "demo": _Entry("mirror.cli.demo", "Show the whole story on a small archive of its own."),
 }
@@ -48,7 +54,7 @@ class _Commands(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        command: click.Command = getattr(importlib.import_module(entry.module), cmd_name)
+        command: click.Command = getattr(importlib.import_module(entry.module), cmd_name.replace("-", "_"))
         return command
 
     def resolve_command(

@@ -12,6 +12,7 @@ import click
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
 from mirror.cli.progress import Progress, progress
+from mirror.cli.publishing import PublishPrinter
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
@@ -45,6 +46,8 @@ def sync(dandisets: tuple[str, ...], full: bool, loaded: Loaded, as_json: bool) 
     dandi-mirror sync -c config/dandi.yaml --store /data/dandi -J 4
     dandi-mirror sync --full 000003      compare every version with the archive
     """
+    from mirror.publish.publishing import Publisher
+    from mirror.sync.dandiset import layout_of
     from mirror.sync.engine import sync as run
 
     # A folder that is there keeps its mode; so it must not stand even for an instant, then a kill, with too little.
@@ -52,15 +55,21 @@ def sync(dandisets: tuple[str, ...], full: bool, loaded: Loaded, as_json: bool) 
     identifiers = [dandiset_identifier(given) for given in dandisets]
     output = Output(as_json=as_json)
     with ExitStack() as stack:
+        printer = _Printer(output, stack)
+        publish_printer = PublishPrinter(output, printer.working)
+        publisher = stack.enter_context(Publisher(loaded.settings, layout_of(loaded.settings), publish_printer))
         report = run(
             loaded.settings,
             identifiers,
             everything=full,
             command=" ".join(["dandi-mirror sync", *identifiers, *(["--full"] if full else [])]),
-            watcher=_Printer(output, stack),
+            watcher=printer,
+            follower=publisher,
         )
+    publish_printer.end(publisher.published)
     _summarise(report, as_json=as_json)
     report.check()
+    publisher.published.check()
 
 
 def dandiset_identifier(given: str) -> str:

@@ -10,6 +10,15 @@ def dandiset_dataset_id(instance_url: str, identifier: str) -> str:
     return str(uuid5(NAMESPACE_URL, f"{instance_url.rstrip('/')}/dandiset/{identifier}"))
 
 
+ALL_DANDISETS = "dandisets"
+"""The name of the superdataset of all Dandisets."""
+
+
+def superdataset_id(instance_url: str, name: str) -> str:
+    """The DataLad dataset id of a superdataset."""
+    return str(uuid5(NAMESPACE_URL, f"{instance_url.rstrip('/')}/superdataset/{name}"))
+
+
 def store_annex_uuid(dataset_id: str, store_id: str) -> str:
     """The annex uuid of one store's copy of a dataset: content it holds is found under this uuid."""
     return str(uuid5(UUID(store_id), dataset_id))

@@ -6,6 +6,7 @@ Mirrors with an equal `Layout` trailer write equal hashes. Whoever changes a byt
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -97,6 +98,22 @@ class Layout:
     def is_text(self, path: str, size: int) -> bool:
         """Whether an asset is stored in git rather than annexed. Its name and size decide, never its content."""
         return size <= self.text_max_bytes and named_like_text(path)
+
+
+_SKIPS = re.compile(r"(?<=^\d) skip=\S+|(?<=^\d\d) skip=\S+")
+
+
+def with_skips(trailer: str, versions: Iterable[str]) -> str:
+    """A `Layout` trailer that names the published versions which were left out before this one."""
+    names = ",".join(sorted(versions))
+    # Right behind the number: what follows may hold any text.
+    number, space, rest = trailer.partition(" ")
+    return f"{number} skip={names}{space}{rest}" if names else trailer
+
+
+def without_skips(trailer: str) -> str:
+    """What a `Layout` trailer says of trees: versions that were left out change commits, not what a tree holds."""
+    return _SKIPS.sub("", trailer)
 
 
 def named_like_text(path: str) -> bool:

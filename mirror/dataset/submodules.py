@@ -22,11 +22,12 @@ def submodule_path(path: str) -> bytes:
 
 
 def gitmodules(submodules: Mapping[bytes, str]) -> bytes:
-    """`.gitmodules` of these paths and dataset ids. A dataset is found beside the one that it is in."""
-    return b"".join([_section(path, submodules[path]) for path in sorted(submodules)])
+    """`.gitmodules` of these paths and dataset ids, which are their addresses, too."""
+    return b"".join([section(path, submodules[path], submodules[path]) for path in sorted(submodules)])
 
 
-def _section(path: bytes, dataset_id: str) -> bytes:
+def section(path: bytes, address: str, dataset_id: str) -> bytes:
+    """What `.gitmodules` says of one dataset: it is found, under this address, beside the one that it is in."""
     name = path
     # A name goes into a section's head, where a line break cannot be escaped; and git refuses one that has a `..` in
     # it, a backslash being a separator, too.
@@ -36,7 +37,7 @@ def _section(path: bytes, dataset_id: str) -> bytes:
     return b'[submodule "%b"]\n\tpath = %b\n\turl = ../%b\n\tdatalad-id = %b\n' % (
         named,
         _value(path),
-        dataset_id.encode(),
+        address.encode(),
         dataset_id.encode(),
     )
 

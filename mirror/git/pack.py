@@ -102,6 +102,8 @@ class PackWriter:
         hashed, header, stored = _headers(kind, len(body))
         oid = sha1(hashed + body, usedforsecurity=False).digest()
         if oid not in self._offsets:
+            if oid in self._bases:
+                return oid  # it is here as a delta
             self._offsets[oid] = self._put(oid, header, stored, body)
         return oid
 
@@ -126,6 +128,19 @@ class PackWriter:
         oid = sha1(hashed + body, usedforsecurity=False).digest()
         _, header, stored = _headers(_DELTA, len(delta))
         self._put(oid, header + _distance(self.size - offset), stored, delta)
+        return oid
+
+    def add_delta(self, base: Oid, delta: bytes, body: bytes) -> Oid:
+        """As `add_new_delta`, unless the object is there already; it may be the base of further ones, but not be read.
+
+        How long such a chain grows is the caller's concern: whoever reads the last of it reads them all.
+        """
+        kind, offset = self._bases.get(base) or self._base(base)
+        hashed, _, _ = _headers(kind, len(body))
+        oid = sha1(hashed + body, usedforsecurity=False).digest()
+        if oid not in self._bases and oid not in self._offsets:
+            _, header, stored = _headers(_DELTA, len(delta))
+            self._bases[oid] = kind, self._put(oid, header + _distance(self.size - offset), stored, delta)
         return oid
 
     def _base(self, oid: Oid) -> tuple[bytes, int]:

@@ -73,6 +73,8 @@ class DandisetState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """paths of Zarrs that the archive was taking in when they were looked at"""
     waiting: dict[str, str] = {}
     """published versions not taken yet, with the reason"""
+    awaited: dict[str, str] = {}
+    """published versions that are missing here, with the time at which the archive made each"""
     warnings: tuple[str, ...] = ()
     complaints: tuple[str, ...] = ()
     """what could not be had, of assets that were written all the same; asked for again by a full sync"""

@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import uuid4
@@ -22,9 +22,12 @@ from mirror.dataset.identity import dandiset_dataset_id, store_annex_uuid
 from mirror.errors import NoStore, StoreError
 from mirror.git.files import make_folders
 from mirror.git.repository import Repository
+from mirror.store.catalogue import Catalogue
 from mirror.store.files import point, remove_temporaries, write_file
+from mirror.store.frontier import Frontier, PublishedMark, read_frontier, read_published, write_mark
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
+from mirror.store.skips import Skip, read_skips, write_skips
 from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
 from mirror.store.zarrs import ZarrFolder
 
@@ -68,7 +71,8 @@ class Store:
 
     def clear_away(self) -> None:
         """Delete what a dead process left unfinished. For whoever holds the lock: nobody else is at work in here."""
-        remove_temporaries(self._state, "store.json")
+        for name in ("store.json", "frontier.json", "published.json", "skips.json"):
+            remove_temporaries(self._state, name)
         remove_temporaries(self._state / "dandisets", "*.json")
         remove_temporaries(self.public, "ria-layout-version")
         remove_temporaries(self.public / "alias", "*")
@@ -149,9 +153,49 @@ class Store:
         """Drop the marks of a Dandiset of which nothing is mirrored, nor ever will be."""
         self._state_file(identifier).unlink(missing_ok=True)
 
+    def frontier(self) -> Frontier | None:
+        """What the last poll of all that is selected told of published versions."""
+        return read_frontier(self._state / "frontier.json")
+
+    def save_frontier(self, frontier: Frontier) -> None:
+        if frontier != self.frontier():
+            write_mark(self._state / "frontier.json", frontier)
+
+    def published(self) -> PublishedMark | None:
+        """That superdatasets are up to date; None: they are not, or it is not known."""
+        return read_published(self._state / "published.json")
+
+    def save_published(self, mark: PublishedMark) -> None:
+        if mark != self.published():
+            write_mark(self._state / "published.json", mark)
+
+    def forget_published(self) -> None:
+        (self._state / "published.json").unlink(missing_ok=True)
+
+    def skips(self) -> tuple[Skip, ...]:
+        """The published versions that are not waited for."""
+        return read_skips(self._state / "skips.json")
+
+    def save_skips(self, skips: Iterable[Skip]) -> None:
+        write_skips(self._state / "skips.json", list(skips))
+
+    @property
+    def host_marks(self) -> Path:
+        """What the git hosts have, one file each."""
+        return self._state / "hosts"
+
     def index(self) -> Index:
         """The index; a context manager."""
         return Index(self._state / "index.sqlite")
+
+    def catalogue(self) -> Catalogue:
+        """The catalogue; a context manager. `Chronicle` brings it up to date."""
+        return Catalogue(self._state / "catalogue.sqlite")
+
+    @property
+    def changes(self) -> Path:
+        """The change feed."""
+        return self.public / "changes.jsonl"
 
     def _dataset_folder(self, dataset_id: str) -> Path:
         return self.public / dataset_id[:3] / dataset_id[3:]

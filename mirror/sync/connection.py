@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 
 from mirror.archive.bucket import Bucket
-from mirror.archive.client import ArchiveClient
+from mirror.archive.client import Answer, ArchiveClient
 from mirror.archive.instances import content_hosts, token_variable
 from mirror.archive.records import Instance
 from mirror.config import Settings
@@ -33,8 +34,17 @@ class Connection:
         )
 
     @cached_property
-    def instance(self) -> Instance:
+    def _described(self) -> Answer[Instance]:
         return self.client.instance()
+
+    @property
+    def instance(self) -> Instance:
+        return self._described.value
+
+    @property
+    def opened(self) -> datetime:
+        """When the archive was first asked anything, by its own clock."""
+        return self._described.date
 
     def close(self) -> None:
         self.client.http.close()

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from mirror.annex.remotes import dandiapi_remote
+from mirror.archive.records import VersionSummary
 from mirror.config import Settings
 from mirror.dataset.assets import ZARR
 from mirror.dataset.commits import Changes
@@ -92,10 +93,11 @@ class DandisetSync:
         api = instance.api_url or client.api_url
         api_host = urlsplit(api).netloc
         remote = dandiapi_remote(api_remote_uuid(instance.url), api_host)
+        skips = tuple(skip for skip in self.store.skips() if skip.dandiset == self.identifier)
         with repository.writer() as writer, repository.objects(writer) as objects:
             mirrored = Mirrored(repository.refs(), objects, index, self.identifier, layout)
             zarrs = ZarrLinker(self._zarr_sync(), mirrored, objects, api, remote)
-            reading = Reader(
+            reader = Reader(
                 client,
                 instance,
                 self.identifier,
@@ -114,12 +116,15 @@ class DandisetSync:
                 self.store.temporary,
                 frozenset({api_host, urlsplit(client.api_url).netloc}),
                 zarrs if layout.zarrs else None,
-            ).read(state, everything=self.everything)
+                skipped=frozenset(skip.version for skip in skips),
+                listed=lambda missing: self._note_awaited(state, missing),
+            )
+            reading = reader.read(state, everything=self.everything)
             contents = Contents(
                 self.connection, index, self.identifier, version_ids=self.settings.archive.s3_version_ids
             )
             written = DandisetWriter(
-                Subject(self.identifier, self.store.dataset_id(self.identifier), instance.url, layout),
+                Subject(self.identifier, self.store.dataset_id(self.identifier), instance.url, layout, skips),
                 mirrored,
                 objects,
                 writer,
@@ -150,10 +155,17 @@ class DandisetSync:
             wrote=bool(written.updates),
         )
 
+    def _note_awaited(self, state: DandisetState, missing: list[VersionSummary]) -> None:
+        """Published versions that are missing here: should reading them fail, others still have to wait for them."""
+        awaited = {version.version: version.created for version in missing}
+        if awaited != state.awaited:
+            self.store.save_state(msgspec.structs.replace(state, awaited=awaited))
+
     def _note_leaving(self, state: DandisetState, written: Written) -> None:
         """Addresses that the draft lets go of. Once it has moved, nothing else tells of them."""
         if written.leaving.keys() - state.leaving.keys():
-            self.store.save_state(msgspec.structs.replace(state, leaving={**state.leaving, **written.leaving}))
+            noted = self.store.state(self.identifier)
+            self.store.save_state(msgspec.structs.replace(noted, leaving={**state.leaving, **written.leaving}))
 
     def _remember(self, index: Index, mirrored: Mirrored, reading: Reading, written: Written) -> None:
         layout, before = layout_of(self.settings), mirrored.draft
@@ -176,7 +188,9 @@ class DandisetSync:
     ) -> DandisetState:
         draft = reading.draft
         releases = {seen.info.version for seen in reading.releases} | mirrored.versions
-        taken = [version for version in reading.versions if version.version in releases]
+        # A skipped version is dealt with: it must not look like a new one at each poll.
+        settled = releases | {skip.version for skip in self.store.skips() if skip.dandiset == self.identifier}
+        taken = [version for version in reading.versions if version.version in settled]
         names = [f"{path!r}: {reason}" for path, reason in warnings_for(draft.assets)]
         return DandisetState(
             identifier=self.identifier,
@@ -195,6 +209,7 @@ class DandisetSync:
             zarrs_failed=zarrs.failed,
             zarrs_unfinished=tuple(zarrs.unfinished),
             waiting=reading.waiting,
+            awaited={one.version: one.created for one in reading.versions if one.version in reading.waiting},
             warnings=tuple([*written.remarks, *_of_others(zarrs), *zarrs.zarrs.remarks, *names][:_WARNINGS_KEPT]),
             complaints=tuple([*(() if self.everything else state.complaints), *complaints][:_WARNINGS_KEPT]),
             drift=reading.drift,

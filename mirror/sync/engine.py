@@ -21,6 +21,7 @@ from mirror.store.state import DandisetState
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
+from mirror.sync.frontier import note_frontier
 from mirror.sync.poll import Poll, poll
 from mirror.sync.repositories import repair
 from mirror.sync.turn import Outcome, Result, failed, now, sync_one
@@ -51,6 +52,18 @@ class Report:
             )
 
 
+class Follower(Protocol):
+    """Goes on with what a sync wrote, under the same lock."""
+
+    def begin(self, store: Store) -> None: ...
+
+    def moved(self, identifier: str) -> None:
+        """A Dandiset's repository may have changed."""
+
+    def end(self) -> None:
+        """Every Dandiset had its turn."""
+
+
 class Watcher(Protocol):
     """Is told how a sync gets on."""
 
@@ -69,6 +82,7 @@ def sync(
     everything: bool = False,
     command: str = "dandi-mirror sync",
     watcher: Watcher | None = None,
+    follower: Follower | None = None,
 ) -> Report:
     """Bring the store up to what the archive says now."""
     started = time.monotonic()
@@ -77,6 +91,8 @@ def sync(
         store = Store.open_or_create(settings.store, connection.instance)
         with store.lock(command):
             store.clear_away()
+            if follower is not None:
+                follower.begin(store)
             states = {state.identifier: state for state in store.states()}
             layout = layout_of(settings).trailer
             found = poll(connection.client, settings, named, states, layout, everything=everything)
@@ -87,6 +103,12 @@ def sync(
                 report.outcomes.append(outcome)
                 if watcher is not None:
                     watcher.done(outcome)
+                if follower is not None and outcome.result in ("changed", "failed"):
+                    follower.moved(outcome.identifier)
+            if not named:
+                note_frontier(settings, store, connection, found)
+            if follower is not None:
+                follower.end()
     report.seconds = time.monotonic() - started
     return report
 

@@ -8,8 +8,6 @@ from hashlib import sha256
 
 from mirror.dataset.assets import TEXT, AssetEntry, Held
 from mirror.dataset.commits import (
-    WRITER_EMAIL,
-    WRITER_NAME,
     Changes,
     CommitFacts,
     changes_between,
@@ -18,13 +16,15 @@ from mirror.dataset.commits import (
     version_tag,
 )
 from mirror.dataset.documents import dandiset_yaml, release_document, version_json, without_times
-from mirror.dataset.layout import Layout, fixed_files
+from mirror.dataset.layout import Layout, fixed_files, with_skips
 from mirror.dataset.names import tree_path
-from mirror.dataset.times import epoch
+from mirror.dataset.times import epoch, moment
 from mirror.errors import StoreError
-from mirror.git.objects import COMMIT, TAG, Commit, Oid, Signature, Tag
+from mirror.git.objects import COMMIT, TAG, Commit, Oid, Tag
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
+from mirror.store.skips import Skip
+from mirror.store.writer import writer_at
 from mirror.sync.mirrored import DRAFT, RELEASES, TAGS, Mirrored, Tip
 from mirror.sync.observe import Base, Observation
 from mirror.sync.trees import Step, TreeWriter
@@ -41,11 +41,13 @@ class Subject:
     dataset_id: str
     instance_url: str
     layout: Layout
+    skips: tuple[Skip, ...] = ()
+    """published versions that are left out"""
 
-
-def writer_at(seconds: int) -> Signature:
-    """The one who writes every commit, at a time of the archive's."""
-    return Signature(WRITER_NAME, WRITER_EMAIL, seconds)
+    def layout_at(self, created: str) -> str:
+        """The layout of a version made then: it names the skipped ones that would stand before it."""
+        skipped = [skip.version for skip in self.skips if moment(skip.created) < moment(created)]
+        return with_skips(self.layout.trailer, skipped)
 
 
 def usable(tip: Tip | None, layout: Layout) -> Tip | None:
@@ -83,7 +85,7 @@ class HistoryWriter:
         tree = self._tree(seen, version_json(info, subject.identifier, seen.metadata), document)
         before = self._releases.assets if self._releases is not None else {}
         doi = document.get("doi")
-        facts = self._facts(seen, changes_between(before, seen.assets), doi=doi)
+        facts = self._facts(seen, changes_between(before, seen.assets), self._subject.layout_at(info.created), doi=doi)
         parents = (self._releases.oid,) if self._releases is not None else ()
         tip = self._commit(tree, parents, epoch(info.created), facts, seen.assets)
         self._releases = tip
@@ -119,7 +121,7 @@ class HistoryWriter:
         first = previous or self._releases
         parents = [tip.oid for tip in (previous, self._releases if released or previous is None else None) if tip]
         changes = changes_between(first.assets if first is not None else {}, seen.assets)
-        facts = self._facts(seen, changes, modified=seen.info.modified)
+        facts = self._facts(seen, changes, subject.layout.trailer, modified=seen.info.modified)
         tip = self._commit(tree, tuple(parents), epoch(seen.info.modified), facts, seen.assets)
         self.updates[DRAFT] = tip.oid
         return tip, changes
@@ -185,7 +187,7 @@ class HistoryWriter:
         return found.oid
 
     def _facts(
-        self, seen: Observation, changes: Changes, *, doi: object = None, modified: str | None = None
+        self, seen: Observation, changes: Changes, layout: str, *, doi: object = None, modified: str | None = None
     ) -> CommitFacts:
         return CommitFacts(
             identifier=self._subject.identifier,
@@ -193,7 +195,7 @@ class HistoryWriter:
             changes=changes,
             assets=len(seen.assets),
             size=seen.size,
-            layout=self._subject.layout.trailer,
+            layout=layout,
             doi=str(doi) if doi is not None else None,
             modified=modified,
         )

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from mirror.dataset.assets import Held, held_from_line
 from mirror.dataset.commits import trailers
-from mirror.dataset.layout import Layout
+from mirror.dataset.layout import Layout, without_skips
 from mirror.git.objects import TAG, Commit, Oid, Tag
 from mirror.git.reader import Objects
 from mirror.store.index import Index
@@ -45,7 +45,7 @@ class Tip:
     @property
     def layout(self) -> str:
         """The layout it was written in, as its trailer says."""
-        return trailers(self.commit.message).get("Layout", "")
+        return without_skips(trailers(self.commit.message).get("Layout", ""))
 
 
 class Mirrored:

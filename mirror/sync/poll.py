@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
 
 from mirror.archive.client import ArchiveClient
 from mirror.archive.records import DandisetSummary, Unreadable
 from mirror.config import Settings
-from mirror.errors import BadAnswer, NotAllowed, NotFound
+from mirror.dataset.times import moment
+from mirror.errors import BadAnswer, NotAllowed, NotFound, RecordRefused
 from mirror.store.state import DandisetState
 
 NAMED_SINGLY = 3
@@ -32,6 +36,10 @@ class Poll:
     embargoed: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     """entries of the list that make no sense"""
+    listed: dict[str, DandisetSummary] = field(default_factory=dict)
+    """what the list says of each that is mirrored, or to be"""
+    after: datetime | None = None
+    """the latest time that the first answer mentions: it was given no earlier"""
 
 
 def poll(
@@ -47,11 +55,14 @@ def poll(
     selected = set(named) or (None if settings.select.dandisets == "all" else set(settings.select.dandisets))
     result = Poll()
     found = _listed(client, selected, result.unreadable)
+    in_first = max(0, client.page_size - len(result.unreadable)) if _by_list(selected) else 1
+    result.after = max(_times(islice(found.values(), in_first)), default=None)
     excluded = set() if named else set(settings.select.exclude)
     sizes: dict[str, int] = {}
     for identifier, summary in found.items():
         if identifier in excluded or (selected is not None and identifier not in selected):
             continue
+        result.listed[identifier] = summary
         state = states.get(identifier, DandisetState(identifier=identifier))
         if summary.embargo_status != OPEN:
             result.embargoed.append(identifier)
@@ -87,6 +98,19 @@ def moved(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
     return state.versions.get(latest.version) != latest.modified
 
 
+def _by_list(selected: set[str] | None) -> bool:
+    """Whether the list of all is asked for, rather than each by itself."""
+    return selected is None or len(selected) > NAMED_SINGLY
+
+
+def _times(summaries: Iterable[DandisetSummary]) -> Iterator[datetime]:
+    """When their latest versions were made."""
+    for summary in summaries:
+        if (latest := summary.most_recent_published_version) is not None:
+            with suppress(RecordRefused):  # whoever reads that version will complain
+                yield moment(latest.created)
+
+
 def _gone(client: ArchiveClient, missing: Iterable[str], states: Mapping[str, DandisetState]) -> list[str]:
     """Those of the missing that are really gone, as each one's own address says.
 
@@ -114,7 +138,7 @@ def _listed(
     client: ArchiveClient, selected: set[str] | None, unreadable: list[Unreadable]
 ) -> dict[str, DandisetSummary]:
     found: dict[str, DandisetSummary] = {}
-    if selected is None or len(selected) > NAMED_SINGLY:
+    if selected is None or _by_list(selected):
         for entry in client.dandisets():
             if isinstance(entry, Unreadable):
                 unreadable.append(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,10 @@ class Reader:
     """where assets may be downloaded from, besides the bucket"""
     zarrs: ZarrLinker | None
     """None: they are left out"""
+    skipped: Collection[str] = ()
+    """published versions that are not waited for"""
+    listed: Callable[[list[VersionSummary]], None] = lambda _: None
+    """is told of the published versions that are missing here, before any of them is read"""
 
     def read(self, state: DandisetState, *, everything: bool) -> Reading:
         """`everything`: re-read it all, whatever the times say."""
@@ -63,6 +68,7 @@ class Reader:
             (version for version in versions if version.version != "draft"),
             key=lambda version: (moment(version.created), version.version),
         )
+        self.listed(self.missing(published))
         drift = self._drift(published, state, everything=everything)
         releases, waiting = self._new_releases(published)
         drift += self._disorder(releases, published)
@@ -71,6 +77,11 @@ class Reader:
         if self.zarrs is not None:
             draft = self.zarrs.draft(draft)
         return Reading(releases, draft, versions, waiting, tuple(drift))
+
+    def missing(self, published: Iterable[VersionSummary]) -> list[VersionSummary]:
+        """Those of the published versions that are to be mirrored, and are not."""
+        taken = self.mirrored.versions
+        return [one for one in published if one.version not in taken and one.version not in self.skipped]
 
     def _draft(self, releases: list[Observation], state: DandisetState, *, everything: bool) -> Observation:
         earlier = self._earlier(releases)
@@ -86,9 +97,7 @@ class Reader:
         """The published versions that have settled. One that has not holds back those after it."""
         observed: list[Observation] = []
         waiting: dict[str, str] = {}
-        for version in published:
-            if version.version in self.mirrored.versions:
-                continue
+        for version in self.missing(published):
             version_tag(version.version)
             if waiting:
                 waiting[version.version] = f"waits for {next(iter(waiting))}"

@@ -167,12 +167,12 @@ def test_where_the_instance_says_its_api_is(
 ) -> None:
     config = {"instance_name": "DANDI", "instance_url": "https://dandiarchive.org/"}
     server.then({"instance_config": config, "services": services})
-    assert client.instance() == Instance("DANDI", "https://dandiarchive.org", None, api_url)
+    assert client.instance().value == Instance("DANDI", "https://dandiarchive.org", None, api_url)
 
 
 def test_an_instance_need_not_name_its_services(server: Any, client: ArchiveClient) -> None:
     server.then({"instance_config": {"instance_name": "DANDI", "instance_url": "https://dandiarchive.org"}})
-    assert client.instance() == Instance("DANDI", "https://dandiarchive.org")
+    assert client.instance().value == Instance("DANDI", "https://dandiarchive.org")
 
 
 def test_a_version_listed_twice_is_a_bad_answer(server: Any, client: ArchiveClient) -> None:

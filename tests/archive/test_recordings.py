@@ -55,7 +55,7 @@ def recorded(recordings: Path, server: Any) -> Recorded:
 
 def test_the_instance(recorded: Recorded) -> None:
     ((_, exchange),) = [pair for pair in recorded.of("/info/") if pair[0] == "001"]
-    instance = recorded.client(exchange).instance()
+    instance = recorded.client(exchange).instance().value
     assert instance.name == "DEV-DANDI"
     assert instance.url == "http://localhost:8085"
     assert instance.doi_prefix == "10.80507"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from mirror.dataset.times import epoch
 from mirror.dataset.zarr.documents import SNAPSHOT_SECONDS, ZarrFacts
 from mirror.git.objects import COMMIT, Commit, Oid, hash_object
-from mirror.sync.history import writer_at
+from mirror.store.writer import writer_at
 
 
 @dataclass(frozen=True)

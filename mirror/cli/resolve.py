@@ -1,0 +1,174 @@
+"""`dandi-mirror resolve`: where a thing is, by whatever it is called, and how to get it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from mirror.cli.options import json_option, log_level_option, settings_options
+from mirror.cli.output import Output, Record, Status, printable
+from mirror.cli.status import human_size
+
+if TYPE_CHECKING:
+    from mirror.config_layers import Loaded
+    from mirror.errors import MirrorError
+    from mirror.store.answers import Answer, Missing, Spot
+    from mirror.store.store import Store
+
+_FILES = ("asset", "folder")
+_LABELS = 10
+_INCOMPLETE = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
+
+
+@click.command()
+@click.argument("what", nargs=-1, required=True, metavar="WHAT...")
+@settings_options("store")
+@json_option
+@log_level_option
+def resolve(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
+    """Tell where something is, or ever was: Dandisets, versions, paths, commits, and the commands that get it.
+
+    WHAT is a DOI, a Dandiset or a version, an address in the archive or its bucket, an asset id, a blob id, a Zarr id,
+    a SHA-256, a git-annex key, a commit, or a path. Exits with 1 if any of them is not here.
+
+    \b
+    dandi-mirror resolve https://doi.org/10.48324/dandi.000003/0.230629.1955
+    dandi-mirror resolve DANDI:000003 000003/sub-1/sub-1.nwb
+    dandi-mirror resolve --json SHA256E-s123--….nwb | jq -r .clone
+    """
+    from mirror.dataset.references import parse
+    from mirror.store.addresses import Addresses
+    from mirror.store.answers import Missing
+    from mirror.store.resolving import Resolver
+    from mirror.store.store import Store
+
+    references = {given: parse(given) for given in what}
+    settings = loaded.settings
+    store = Store.open(settings.store)
+    printer = _Printer(Output(as_json=as_json), store)
+    with store.catalogue() as catalogue:
+        resolver = Resolver(store, catalogue, Addresses.of(store.public, settings.publish.url))
+        for given, reference in references.items():
+            found = resolver.resolve(reference)
+            if isinstance(found, Missing):
+                printer.missing(given, found)
+            else:
+                printer.found(given, found)
+        is_complete = catalogue.is_complete
+    if not is_complete:
+        click.echo(_INCOMPLETE, err=True)
+    if printer.not_found:
+        raise _not_found(printer.not_found, len(references))
+
+
+class _Printer:
+    """Prints what was found, and keeps what was not for the end."""
+
+    def __init__(self, output: Output, store: Store) -> None:
+        self._output = output
+        self._store = store
+        self._is_first = True
+        self.not_found: dict[str, Missing] = {}
+
+    def found(self, given: str, answers: Iterable[Answer]) -> None:
+        for answer in answers:
+            if not self._is_first:
+                self._output.text()
+            self._is_first = False
+            address = str(self._store.alias(answer.dataset))
+            self._output.record(_record(given, answer, address), text="\n".join(_lines(answer)))
+
+    def missing(self, given: str, missing: Missing) -> None:
+        self.not_found[given] = missing
+        if self._output.as_json:
+            message = f"{missing.reason} ({missing.hint})" if missing.hint else missing.reason
+            more = {"what": given, **dict.fromkeys(_KEYS)}
+            self._output.record(Record("resolve", given, Status.ERROR, "dataset", message, more))
+
+
+def _not_found(missing: Mapping[str, Missing], asked: int) -> MirrorError:
+    from mirror.errors import MirrorError
+
+    if asked == 1:
+        ((given, one),) = missing.items()
+        return MirrorError(f"{given}: {one.reason}", hint=one.hint)
+    lines = [f"{given}: {one.reason}" + (f" ({one.hint})" if one.hint else "") for given, one in missing.items()]
+    return MirrorError("\n  ".join([f"{len(missing)} of {asked} not found", *lines]))
+
+
+_KEYS = (
+    *("kind", "dandiset", "name", "doi", "asset_path", "asset_id", "blob", "zarr", "sha256", "size"),
+    *("versions", "draft", "past", "clone", "checkout", "get", "zarr_clone"),
+)
+
+
+def _record(given: str, answer: Answer, address: str) -> Record:
+    asset = answer.asset
+    content = asset.content if asset else None
+    alone = answer.dataset if answer.kind == "zarr" and asset is None else None
+    more = {
+        "what": given,
+        "kind": str(answer.kind),
+        "dandiset": answer.dataset if answer.dataset.isdecimal() else None,
+        "name": answer.title or None,
+        "doi": answer.doi,
+        "asset_path": answer.path,
+        "asset_id": asset.asset_id if asset else None,
+        "blob": content if asset and not asset.is_zarr else None,
+        "zarr": content if asset and asset.is_zarr else alone,
+        "sha256": asset.sha256 if asset else None,
+        "size": asset.size if asset else None,
+        "versions": [asdict(spot) for spot in answer.versions],
+        "draft": asdict(answer.draft) if answer.draft else None,
+        "past": asdict(answer.past) if answer.past else None,
+        "clone": answer.clone,
+        "checkout": answer.checkout,
+        "get": answer.get,
+        "zarr_clone": answer.zarr_clone,
+    }
+    kind = "file" if answer.kind in _FILES else "dataset"
+    return Record("resolve", address, type=kind, message=answer.note, more=more)
+
+
+def _lines(answer: Answer) -> Iterator[str]:
+    """A few lines for people, in two columns."""
+    for label, text in _rows(answer):
+        yield f"{label:{_LABELS}}{printable(text)}"
+
+
+def _rows(answer: Answer) -> Iterator[tuple[str, str]]:
+    if answer.path is not None:
+        size = f"  {human_size(answer.asset.size)}" if answer.asset else ""
+        yield answer.kind, f"{answer.path}{size}"
+    yield _label_of_dataset(answer), f"{answer.dataset}  {answer.title}".rstrip()
+    if answer.doi:
+        yield "doi", answer.doi
+    width = max((len(spot.version) for spot in answer.versions), default=0)
+    for number, spot in enumerate(answer.versions):
+        yield "" if number else "versions" if len(answer.versions) > 1 else "version", _spot(spot, width)
+    if answer.draft:
+        yield "draft", _spot(answer.draft)
+    if answer.past:
+        yield "commit" if answer.kind == "commit" else "once in", _spot(answer.past)
+    commands = (("clone", answer.clone), ("", answer.checkout), ("get", answer.get))
+    yield from ((label, command) for label, command in commands if command)
+    if answer.zarr_clone and answer.zarr_clone != answer.clone:
+        yield "alone", answer.zarr_clone
+    if answer.note:
+        yield "note", answer.note
+
+
+def _label_of_dataset(answer: Answer) -> str:
+    if answer.dataset.isdecimal():
+        return "Dandiset"
+    return "Zarr" if answer.kind == "zarr" else "dataset"
+
+
+def _spot(spot: Spot, width: int = 0) -> str:
+    """The commit, with the version's name if that is not in the label, and the time."""
+    name = "" if spot.version == "draft" else f"{spot.version:{width}}  "
+    when = (spot.when or "")[:16].replace("T", " ")
+    return f"{name}{spot.commit}  {when}".rstrip()

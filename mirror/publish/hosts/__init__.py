@@ -1,0 +1,20 @@
+"""Pushing the store's repositories to git hosts and further RIA stores.
+
+::
+
+    push_all (pushing)      one host after the other, on each the Zarrs, the Dandisets, the superdatasets
+      Turn (turn)           one repository: there, described, pushed, its default branch set, its releases made
+        Target (target)     what a kind of host must be able to do: plain, ria, github, forgejo, gitlab
+    behind (behind)         what a host has not as it is, from the marks alone
+    Marks (marks)           what was pushed when; only what differs from it is asked for or pushed
+
+To add a kind of host: a class that is a `Target`, a line in `targets.py`, a strict stand-in in its tests.
+Imports `publish.publication`, `store`, `git`, `config`, `errors`; `cli` and `publish` import it.
+"""
+
+from mirror.publish.hosts.behind import Behind, Trouble, behind, trouble
+from mirror.publish.hosts.outcome import HostOutcome, Watcher
+from mirror.publish.hosts.patience import Patience
+from mirror.publish.hosts.pushing import push_all
+
+__all__ = ["Behind", "HostOutcome", "Patience", "Trouble", "Watcher", "behind", "push_all", "trouble"]

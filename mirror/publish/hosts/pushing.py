@@ -1,0 +1,152 @@
+"""Pushing everything everywhere: one host after the other, on each first what others point into."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from mirror.config import Host
+from mirror.errors import MirrorError
+from mirror.publish.hosts.failures import HostUnavailable
+from mirror.publish.hosts.marks import HostMark, Marks, failed_again
+from mirror.publish.hosts.outcome import HostOutcome, Watcher
+from mirror.publish.hosts.patience import Patience, Waiting
+from mirror.publish.hosts.standing import considered, gap, is_left_out, must_be_hidden, place, refs_digest
+from mirror.publish.hosts.target import Target
+from mirror.publish.hosts.targets import target_of
+from mirror.publish.hosts.turn import Turn
+from mirror.publish.publication import Publication
+
+
+def push_all(
+    hosts: Sequence[Host],
+    publications: Sequence[Publication],
+    marks: Path,
+    *,
+    watcher: Watcher | None = None,
+    patience: Patience | None = None,
+) -> list[HostOutcome]:
+    """Bring every host up to date, as far as it goes.
+
+    `marks` is the folder where it is remembered what each host has. For one process at a time: whoever holds the
+    store's lock. Where nothing moved, nothing is asked and no process is run.
+    """
+    digests: dict[str, str] = {}
+
+    def digest(publication: Publication) -> str:
+        if publication.name not in digests:
+            digests[publication.name] = refs_digest(publication)
+        return digests[publication.name]
+
+    outcomes = []
+    for host in hosts:
+        with Marks(marks, host.name, place(host)) as of_host:
+            outcome = _Run(host, of_host, Waiting(patience or Patience()), digest, watcher).bring(publications)
+        outcomes.append(outcome)
+        if watcher is not None:
+            watcher.done(outcome)
+    return outcomes
+
+
+class _Run:
+    """One host in one run."""
+
+    def __init__(
+        self,
+        host: Host,
+        marks: Marks,
+        waiting: Waiting,
+        digest: Callable[[Publication], str],
+        watcher: Watcher | None,
+    ) -> None:
+        self._host = host
+        self._marks = marks
+        self._waiting = waiting
+        self._digest = digest
+        self._watcher = watcher
+        self._outcome = HostOutcome(host.name)
+        # Made when there is something to do: a host of which nothing moved needs no token either.
+        self._target: Callable[[], Target] = cache(lambda: target_of(host, waiting, known=marks.any_pushed()))
+
+    def bring(self, publications: Sequence[Publication]) -> HostOutcome:
+        try:
+            self._check_limit()
+            self._bring_each(considered(self._host, publications))
+        except HostUnavailable as error:
+            self._outcome.stopped = str(error)
+            failure = failed_again(self._marks.host.failure, "unavailable", str(error), self._now())
+            until = error.until.isoformat() if error.until else None
+            self._marks.note_host(replace(self._marks.host, until=until, failure=failure))
+        else:
+            self._marks.note_host(HostMark(place=self._marks.host.place))
+        return self._outcome
+
+    def _check_limit(self) -> None:
+        """Leave the host alone as long as it said."""
+        until = self._marks.host.until
+        if until is not None and (moment := datetime.fromisoformat(until)) > self._waiting.now():
+            raise HostUnavailable(f"rate limited until {moment.isoformat(timespec='seconds')}: not asked", until=moment)
+
+    def _bring_each(self, publications: Sequence[Publication]) -> None:
+        names = {publication.name for publication in publications}
+        there: set[str] = set()
+        for publication in publications:
+            lacking = sorted((publication.needs & names) - there)
+            try:
+                self._bring(publication, lacking)
+            except HostUnavailable:
+                raise
+            except (MirrorError, OSError) as error:
+                self._fail(publication.name, error)
+            if not is_left_out(self._host, publication) and self._is_there(publication):
+                there.add(publication.name)
+
+    def _is_there(self, publication: Publication) -> bool:
+        mark = self._marks[publication.name]
+        try:
+            return bool(mark.refs) and mark.refs == self._digest(publication)
+        except (MirrorError, OSError):
+            return False
+
+    def _bring(self, publication: Publication, lacking: Sequence[str]) -> None:
+        name = publication.name
+        if is_left_out(self._host, publication):
+            self._outcome.embargoed.append(name)
+            if must_be_hidden(self._host, publication, self._marks[name]):
+                self._turn(publication, "").hide()
+            return
+        refs = self._digest(publication)
+        missing = gap(self._host, publication, refs, self._marks[name])
+        if not refs:
+            return  # nothing in it yet
+        if not missing:
+            self._outcome.up_to_date += 1
+            return
+        held_back = bool(lacking) and missing.refs
+        if held_back:
+            self._outcome.held_back[name] = points_into(lacking)
+        self._turn(publication, refs).bring(held_back=held_back)
+
+    def _turn(self, publication: Publication, refs: str) -> Turn:
+        if self._watcher is not None:
+            self._watcher.working(self._host.name, publication.name)
+        return Turn(self._host, self._target(), self._waiting, self._marks, publication, refs, self._outcome)
+
+    def _fail(self, name: str, error: Exception) -> None:
+        self._outcome.failures[name] = str(error)
+        mark = self._marks[name]
+        failure = failed_again(mark.failure, type(error).__name__, str(error), self._now())
+        self._marks.note(replace(mark, failure=failure))
+
+    def _now(self) -> str:
+        return self._waiting.now().isoformat(timespec="seconds")
+
+
+def points_into(names: Sequence[str]) -> str:
+    """Why something is held back."""
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return f"points into {shown}, not there as it is now"

@@ -1,0 +1,170 @@
+"""Another RIA store, at a path or over ssh: laid out like our own, fit for `datalad clone` and any static HTTP server.
+
+What is done there besides pushing is done by two short shell scripts, here or at the other end of ssh.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections.abc import Callable
+from urllib.parse import urlsplit
+from uuid import NAMESPACE_URL, uuid5
+
+from mirror.config import Host
+from mirror.dataset.identity import store_annex_uuid
+from mirror.errors import HostError
+from mirror.git.process import PUBLIC_UMASK
+from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
+from mirror.publish.hosts.git_push import Git, Remote, push_environment, spoken
+from mirror.publish.hosts.patience import Waiting
+from mirror.publish.hosts.secret import Secret
+from mirror.publish.hosts.target import Prepared, Wanted
+from mirror.publish.publication import Release
+
+_WRONG_LAYOUT, _NOT_MOUNTED, _NO_PARENT, _GONE = 61, 62, 63, 64
+_SSH_FAILED = 255
+
+# Arguments: the store, whether it must exist already, the repository within it, its branch, its annex uuid, its mode.
+# The file ria-layout-version comes last, so that by it a store and a repository are known to be whole.
+# git-annex writes into repositories that it finds without an annex uuid, which would stand in the way of our pushes.
+_PREPARE = """
+set -eu
+umask 022
+if [ ! -s "$1/ria-layout-version" ]; then
+    [ "$2" = new ] || exit 62
+    [ -d "$(dirname "$1")" ] || exit 63
+    mkdir -p "$1/alias" "$1/error_logs"
+    echo 1 > "$1/.ria-layout-version.$$"
+    mv "$1/.ria-layout-version.$$" "$1/ria-layout-version"
+fi
+case "$(cat "$1/ria-layout-version")" in 1|1\\|*) ;; *) exit 61 ;; esac
+repository=$1/$3
+if [ ! -s "$repository/ria-layout-version" ]; then
+    mkdir -p "$repository"
+    chmod "$6" "$repository"
+    git init --quiet --bare --template= "$repository"
+    git --git-dir="$repository" config core.sharedRepository 0644
+    git --git-dir="$repository" config annex.uuid "$5"
+    git --git-dir="$repository" config annex.version 10
+    echo 2 > "$repository/.ria-layout-version.$$"
+    mv "$repository/.ria-layout-version.$$" "$repository/ria-layout-version"
+    echo created
+fi
+chmod "$6" "$repository"
+git --git-dir="$repository" symbolic-ref HEAD "refs/heads/$4"
+"""
+
+# Arguments: the store, the repository within it, its alias. A static HTTP server shows what update-server-info wrote.
+_FINISH = """
+set -eu
+umask 022
+git --git-dir="$1/$2" update-server-info
+[ "$(readlink "$1/alias/$3" || :)" = "../$2" ] || ln -sfn "../$2" "$1/alias/$3"
+"""
+
+# Arguments: the store, the repository within it.
+_HIDE = """
+[ -d "$1/$2" ] || exit 64
+chmod 700 "$1/$2"
+"""
+
+
+class Ria:
+    """`known`: whether anything was pushed there before, so that the store must be there."""
+
+    def __init__(self, host: Host, secret: Secret, waiting: Waiting, *, known: bool) -> None:
+        assert host.url is not None
+        self._url = host.url
+        self._store = _Store(host.url)
+        self._known = known
+        self._waiting = waiting
+        self._git = Git(secret, waiting)
+
+    def prepare(self, wanted: Wanted, about_to_hide: Callable[[], None]) -> Prepared:
+        if wanted.private:
+            about_to_hide()
+        # The uuid must not be the one of our own store's copy.
+        annex_uuid = store_annex_uuid(wanted.dataset_id, str(uuid5(NAMESPACE_URL, self._url)))
+        mode = "700" if wanted.private else "755"
+        age = "known" if self._known else "new"
+        said = self._do(_PREPARE, age, _within(wanted), wanted.default_branch, annex_uuid, mode)
+        self._known = True
+        return Prepared(created="created" in said.split(), private=wanted.private)
+
+    def push(self, wanted: Wanted) -> None:
+        self._git.push(wanted.repository, Remote(f"{self._store.git_url}/{_within(wanted)}"))
+        self._do(_FINISH, _within(wanted), wanted.name)
+
+    def set_default_branch(self, wanted: Wanted) -> None:
+        """`prepare` has done it."""
+
+    def release(self, name: str, release: Release) -> None:
+        """A RIA store has none."""
+
+    def hide(self, wanted: Wanted) -> None:
+        self._do(_HIDE, _within(wanted))
+
+    def _do(self, script: str, *args: str) -> str:
+        """Run a script there, for this store; what it printed."""
+        attempt = 0
+        while True:
+            attempt += 1
+            done = subprocess.run(
+                self._store.command(script, *args),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                env=push_environment(),
+                umask=PUBLIC_UMASK,
+                check=False,
+            )
+            if done.returncode == 0:
+                return done.stdout.decode(errors="replace")
+            if done.returncode == _SSH_FAILED and self._store.host and self._waiting.again(attempt):
+                continue
+            raise self._failure(done.returncode, spoken(done.stderr.decode(errors="replace")))
+
+    def _failure(self, code: int, said: str) -> HostError:
+        path = self._store.path
+        if code == _SSH_FAILED and self._store.host:
+            return HostUnavailable(f"{self._store.host} is out of reach: {said}")
+        if code == _WRONG_LAYOUT:
+            return HostUnavailable(f"{path} is a store of another layout than DataLad's version 1")
+        if code == _NOT_MOUNTED:
+            return HostUnavailable(f"the store is no longer at {path}", hint="is its disk mounted?")
+        if code == _NO_PARENT:
+            return HostUnavailable(f"there is no folder for {path} to be in")
+        if code == _GONE:
+            return RepositoryMissing(f"it is no longer in {path}")
+        return HostError(f"in the store {self._url}: {said}")
+
+
+class _Store:
+    """Where a RIA store is, from `ssh://host/path`, a path, or either as DataLad writes it."""
+
+    def __init__(self, url: str) -> None:
+        url = url.removeprefix("ria+")
+        parts = urlsplit(url)
+        self.host: str | None = None
+        self.git_url = url
+        if parts.scheme == "ssh":
+            self.host = parts.netloc.rpartition(":")[0] if parts.port else parts.netloc
+            self._port = parts.port
+            self.path = parts.path
+        else:
+            self.path = os.path.abspath(os.path.expanduser(url.removeprefix("file://")))  # noqa: PTH100, PTH111
+            self.git_url = self.path
+
+    def command(self, script: str, *args: str) -> list[str]:
+        words = ["sh", "-c", script, "ria-store", self.path, *args]
+        if self.host is None:
+            return words
+        environment = push_environment()
+        ssh = shlex.quote(environment["GIT_SSH"]) if "GIT_SSH" in environment else environment["GIT_SSH_COMMAND"]
+        port = ["-p", str(self._port)] if self._port else []
+        return ["sh", "-c", f'{ssh} "$@"', "ssh", *port, self.host, shlex.join(words)]
+
+
+def _within(wanted: Wanted) -> str:
+    return f"{wanted.dataset_id[:3]}/{wanted.dataset_id[3:]}"

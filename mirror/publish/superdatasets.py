@@ -1,0 +1,225 @@
+"""Writing superdatasets: each a repository of the store, whose two branches follow what the catalogue holds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from mirror.config import Settings
+from mirror.dataset.facts import Facts, seen_with
+from mirror.dataset.identity import ALL_DANDISETS, superdataset_id
+from mirror.dataset.query import Query
+from mirror.dataset.superdataset import Member, SelectionLayout, Subject, place
+from mirror.dataset.times import moment
+from mirror.git.objects import Oid
+from mirror.git.pack import PackWriter
+from mirror.git.reader import Objects
+from mirror.git.repository import Repository
+from mirror.publish.draft import DraftState, write_draft
+from mirror.publish.horizon import Horizon
+from mirror.publish.releases import Chain, Skipped
+from mirror.publish.tables import Tables
+from mirror.store.catalogue import Standing
+from mirror.store.store import Store
+
+DRAFT = "refs/heads/draft"
+RELEASES = "refs/heads/releases"
+
+
+@dataclass(frozen=True)
+class Holdings:
+    """Everything that is mirrored, as superdatasets show it."""
+
+    members: Sequence[Member]
+    """each Dandiset at its draft, in the order of their identifiers"""
+    published: Sequence[Standing]
+    """all published versions, in their order"""
+    embargoed: Sequence[Member] = ()
+    """Dandisets that are nobody else's business yet: they stand in no superdataset"""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What came of one superdataset."""
+
+    name: str
+    path: str
+    draft: str | None
+    """the draft's new tip, None when it did not move"""
+    summary: str = ""
+    """what changed in it"""
+    releases: tuple[str, ...] = ()
+    """versions added to the chain"""
+    late: tuple[str, ...] = ()
+    """those of them that belong before one which was there already"""
+
+    @property
+    def changed(self) -> bool:
+        return self.draft is not None or bool(self.releases)
+
+
+def holdings(store: Store, standings: Iterable[Standing]) -> Holdings:
+    """What the catalogue holds, in the shape that superdatasets need."""
+    drafts: list[Standing] = []
+    published: list[Standing] = []
+    latest: dict[str, Facts] = {}
+    for standing in standings:
+        if standing.facts.version == "draft":
+            drafts.append(standing)
+        else:
+            published.append(standing)
+    published.sort(key=lambda standing: place(standing.facts))
+    for standing in published:
+        latest[standing.facts.identifier] = standing.facts
+    members = [
+        Member(one.facts, one.commit, store.dataset_id(one.facts.identifier), latest.get(one.facts.identifier))
+        for one in sorted(drafts, key=lambda one: one.facts.identifier)
+    ]
+    return Holdings(
+        [member for member in members if not member.facts.embargoed],
+        published,
+        [member for member in members if member.facts.embargoed],
+    )
+
+
+def subjects_of(settings: Settings, store: Store) -> list[Subject]:
+    """The superdatasets that there are to be: that of all Dandisets first."""
+    queries = {ALL_DANDISETS: None} | {one.name: one.where for one in settings.superdatasets}
+    facts = store.facts
+    return [
+        Subject(
+            name,
+            facts.instance,
+            facts.instance_url,
+            superdataset_id(facts.instance_url, name),
+            str(Query.parse(where)) if where is not None else None,
+        )
+        for name, where in queries.items()
+    ]
+
+
+class SuperdatasetWriter:
+    """Brings the superdatasets of a store up to date."""
+
+    def __init__(
+        self, settings: Settings, store: Store, dandiset_layout: str, horizon: Horizon, skipped: tuple[Skipped, ...]
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._dandiset_layout = dandiset_layout
+        self._horizon = horizon
+        self._skipped = skipped
+
+    def write(self, subject: Subject, holdings: Holdings, *, anew: bool = False) -> Written | None:
+        """Bring one up to date; None when nothing was ever in it. `anew`: its chain of releases from nothing."""
+        query = Query.parse(subject.where) if subject.where is not None else None
+        matches = (lambda _: True) if query is None else query.matches
+        members = [member for member in holdings.members if matches(seen_with(member.facts, member.latest))]
+        repository = self._store.dataset(subject.dataset_id)
+        if not repository.path.is_dir() and not members and not any(matches(one.facts) for one in holdings.published):
+            return None
+        repository = self._store.create_dataset(subject.dataset_id)
+        repository.repair()
+        written = self._write(subject, repository, members, holdings.published, matches, anew=anew)
+        self._store.publish_as(subject.name, subject.dataset_id)
+        repository.repack(time.time())
+        return written
+
+    def _write(
+        self,
+        subject: Subject,
+        repository: Repository,
+        members: Sequence[Member],
+        published: Sequence[Standing],
+        matches: Callable[[Facts], bool],
+        *,
+        anew: bool,
+    ) -> Written:
+        layout = self._layout(subject)
+        with repository.lock(), repository.writer() as writer, repository.objects(writer) as objects:
+            refs = repository.refs()
+            kept = {ref: oid for ref, oid in refs.items() if ref == DRAFT} if anew else refs
+            chain = self._chain(subject, layout, kept, objects, writer)
+            chain.extend(self._known(chain, published), matches)
+            mine = {member.identifier for member in members}
+            state = DraftState(members, [one for one in published if one.facts.identifier in mine])
+            updates: dict[str, Oid | None] = {**dict.fromkeys(refs.keys() - kept.keys()), **chain.updates}
+            moved = chain.tip if chain.tip is not None and chain.tip != refs.get(RELEASES) else None
+            if moved is not None:
+                updates[RELEASES] = moved
+            draft = write_draft(subject, state, layout.trailer(), objects, writer, refs.get(DRAFT), moved)
+            if draft is not None:
+                updates[DRAFT] = draft.oid
+            if updates:
+                repository.publish(writer, updates, expected={ref: refs.get(ref) for ref in updates})
+        return Written(
+            subject.name,
+            str(self._store.alias(subject.name)),
+            draft.oid.hex() if draft is not None else None,
+            draft.summary if draft is not None else "",
+            tuple(chain.added),
+            tuple(chain.late),
+        )
+
+    def _layout(self, subject: Subject) -> SelectionLayout:
+        select = self._settings.select
+        return SelectionLayout(
+            dandisets=self._dandiset_layout,
+            only=None if select.dandisets == "all" else select.dandisets,
+            exclude=select.exclude,
+            where=subject.where,
+        )
+
+    def _chain(
+        self, subject: Subject, layout: SelectionLayout, refs: dict[str, Oid], objects: Objects, writer: PackWriter
+    ) -> Chain:
+        tip = refs.get(RELEASES)
+        commit = objects.commit(tip) if tip is not None else None
+        return Chain(
+            tables=Tables(subject, writer, objects, commit.tree if commit is not None else None),
+            writer=writer,
+            layout=layout,
+            skipped=self._skipped,
+            is_free=FreeNames(refs).take,
+            dataset_id=self._store.dataset_id,
+            tip=tip,
+            seconds=commit.committer.seconds if commit is not None else 0,
+        )
+
+    def _known(self, chain: Chain, published: Sequence[Standing]) -> list[Standing]:
+        """The published versions up to the horizon, and up to where the chain is: it never goes back."""
+        reached = max((moment(created).timestamp() for created in chain.tables.listed.values()), default=0.0)
+        reached = max(reached, chain.seconds)
+        return [
+            one
+            for one in published
+            if self._settings.select.includes(one.facts.identifier)
+            and (self._horizon.includes(place(one.facts)) or moment(one.facts.created).timestamp() <= reached)
+        ]
+
+
+class FreeNames:
+    """Which names of refs may still be given: git cannot hold one that another needs as a folder."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken: set[str] = set()
+        self._folders: set[str] = set()
+        for name in taken:
+            self._note(name)
+
+    def take(self, name: str) -> bool:
+        """Take a name, if it is free."""
+        if name in self._taken or name in self._folders or any(folder in self._taken for folder in _folders(name)):
+            return False
+        self._note(name)
+        return True
+
+    def _note(self, name: str) -> None:
+        self._taken.add(name)
+        self._folders.update(_folders(name))
+
+
+def _folders(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
