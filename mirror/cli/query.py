@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from mirror.store.catalogue import Standing
     from mirror.store.store import Store
 
-_log = logging.getLogger(__name__)
 _SPECIES_WIDTH = 26
+_INCOMPLETE = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
 
 
 class _WithFields(click.Command):
@@ -108,9 +107,7 @@ def _dandisets(store: Store, *, published: bool) -> Iterator[_Dandiset]:
 
     with store.catalogue() as catalogue:
         if not catalogue.is_complete:
-            _log.warning(
-                "a sync is under way, or the last one did not come to its end: what is new may be missing here"
-            )
+            click.echo(_INCOMPLETE, err=True)
         for _, standings in groupby(catalogue.standings(), lambda standing: standing.facts.identifier):
             draft, release = _draft_and_latest(standings)
             latest = release.facts if release else None

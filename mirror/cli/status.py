@@ -11,8 +11,11 @@ from mirror.cli.output import Output, Record, Status, printable
 from mirror.cli.sync import dandiset_identifier
 
 if TYPE_CHECKING:
+    from mirror.config import Settings
     from mirror.config_layers import Loaded
+    from mirror.publish.overview import HostRow, SuperdatasetRow
     from mirror.store.overview import Row
+    from mirror.store.store import Store
 
 
 @click.command()
@@ -52,6 +55,55 @@ def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
             output.text(f"          {note}")
     output.text()
     output.text(_sum(rows))
+    if not named:
+        _tell_published(loaded.settings, store, output)
+
+
+_MOST_BEHIND = 10
+
+
+def _tell_published(settings: Settings, store: Store, output: Output) -> None:
+    """The superdatasets, and what hosts do not have yet."""
+    from mirror.publish.overview import hosts, superdatasets, waiting
+
+    found = list(superdatasets(settings, store))
+    if found:
+        output.text()
+    for one in found:
+        held = f"{_counted(one.dandisets, 'Dandiset')}, {_counted(one.versions, 'release')}"
+        output.record(_superdataset_record(one), text=f"superdataset {one.name}: {held}")
+    if (waits := waiting(settings, store)) is not None:
+        count, what = waits
+        output.text(f"          {_counted(count, 'published version')} not in the chain yet; it waits for {what}")
+    for host in hosts(settings, store):
+        output.record(_host_record(host), text=_host_line(host))
+        for row in host.behind[:_MOST_BEHIND]:
+            tried = f", {row.count} times since {row.since}: {printable(row.error)}" if row.error else ""
+            output.text(f"          {row.name}: {printable(row.reason)}{tried}")
+        if (more := len(host.behind) - _MOST_BEHIND) > 0:
+            output.text(f"          … and {more:,} more")
+
+
+def _superdataset_record(one: SuperdatasetRow) -> Record:
+    more = {"superdataset": one.name, "draft_commit": one.draft, "releases_commit": one.releases}
+    return Record("status", one.path, more={**more, "dandisets": one.dandisets, "releases": one.versions})
+
+
+def _host_record(host: HostRow) -> Record:
+    behind = {row.name: row.error or row.reason for row in host.behind}
+    failing = host.trouble is not None or any(row.error for row in host.behind)
+    message = host.trouble.message if host.trouble else ""
+    status = Status.ERROR if failing else Status.OK
+    return Record("status", host.name, status, "sibling", message, {"host": host.name, "behind": behind})
+
+
+def _host_line(host: HostRow) -> str:
+    told = f"{len(host.behind):,} of {host.repositories:,} repositories behind" if host.behind else "has everything"
+    if host.trouble is None:
+        return f"host {host.name} ({host.kind}): {told}"
+    until = f" (not asked before {host.trouble.until})" if host.trouble.until else ""
+    failed = click.style("failed", fg="red")
+    return f"host {host.name} ({host.kind}): {told}; {failed}: {printable(host.trouble.message)}{until}"
 
 
 def _sum(rows: list[Row]) -> str:

@@ -108,10 +108,10 @@ class Chronicle:
     def _follow(self, identifier: str) -> list[Change]:
         repository = self._store.repository(identifier)
         tips = Tips.of(repository.refs())
-        if tips == Tips.catalogued(self._db, identifier):
-            return []
         if tips == Tips() and self._store.alias(identifier).is_symlink():
             raise StoreError(f"Dandiset {identifier} has lost its branches", hint=f"restore {repository.path}")
+        if tips == Tips.catalogued(self._db, identifier):
+            return []
         with self._catalogue.writing():
             self._announced.take_up(self._feed)
             cataloguer = DandisetCataloguer(self._db, identifier)

@@ -77,7 +77,8 @@ def test_a_sync_writes_the_superdataset_of_all_dandisets(mirror: Mirror, dandise
     assert tag == mirror.refs(dandisets[0])[RELEASES]
 
 
-def test_a_second_sync_finds_nothing_to_do(mirror: Mirror, dandisets: Sequence[str]) -> None:  # noqa: ARG001
+@pytest.mark.usefixtures("dandisets")
+def test_a_second_sync_finds_nothing_to_do(mirror: Mirror) -> None:
     mirror.run()
     before = mirror.refs("dandisets")
     _, published = mirror.run()

@@ -31,13 +31,12 @@ class ApiHost(ABC):
     def __init__(self, host: Host, secret: Secret, waiting: Waiting) -> None:
         assert host.owner is not None
         self.owner = host.owner
-        self._secret = secret
-        self._waiting = waiting
         url = host.url or self.default_url()
         self.rest = Rest(
             url, self.headers(secret.reveal()), secret, waiting, pause_after_change=self.pause_after_change(url)
         )
         self._push_url = host.push_url or f"{self.web_url(url)}/{{owner}}/{{name}}.git"
+        self._header = secret.basic(self.user)
         self._git = Git(secret, waiting)
 
     # What a kind says of itself
@@ -148,7 +147,7 @@ class ApiHost(ABC):
     def _remote(self, name: str) -> Remote:
         url = self._push_url.replace("{owner}", self.owner).replace("{name}", name)
         over_http = url.startswith(("http://", "https://"))
-        return Remote(url, self._secret.basic(self.user) if over_http else None)
+        return Remote(url, self._header if over_http else None)
 
 
 class OrganizationHost(ApiHost):

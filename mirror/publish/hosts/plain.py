@@ -5,6 +5,8 @@ Perhaps with a shell command that makes one.
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -19,14 +21,16 @@ from mirror.publish.hosts.target import Prepared, Wanted
 from mirror.publish.publication import Release
 
 _CREATE_SECONDS = 600
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")
 
 
 class Plain:
     def __init__(self, host: Host, secret: Secret, waiting: Waiting) -> None:
         assert host.url is not None
-        self._url = host.url
+        self._url = _from_here(host.url)
         self._create = host.create
         self._secret = secret
+        self._header = secret.basic("git") if secret else None
         self._git = Git(secret, waiting)
 
     def prepare(self, wanted: Wanted, about_to_hide: Callable[[], None]) -> Prepared:  # noqa: ARG002 - cannot hide
@@ -70,7 +74,7 @@ class Plain:
     def _remote(self, name: str) -> Remote:
         url = self._url.replace("{name}", name)
         over_http = url.startswith(("http://", "https://"))
-        return Remote(url, self._secret.basic("git") if self._secret and over_http else None)
+        return Remote(url, self._header if over_http else None)
 
     def _run(self, command: str) -> None:
         try:
@@ -82,3 +86,8 @@ class Plain:
         if done.returncode != 0:
             said = spoken(self._secret.hide((done.stderr or done.stdout).decode(errors="replace")))
             raise HostError(f"`{command}` ended with {done.returncode}: {said}")
+
+
+def _from_here(url: str) -> str:
+    """A path as seen from here, not from the repository that git runs in."""
+    return url if _ELSEWHERE.match(url) else os.path.abspath(os.path.expanduser(url))  # noqa: PTH100, PTH111

@@ -112,8 +112,8 @@ class Ria:
         while True:
             attempt += 1
             done = subprocess.run(
-                self._store.command(script, *args),
-                stdin=subprocess.DEVNULL,
+                self._store.command(*args),
+                input=script.encode(),
                 capture_output=True,
                 env=push_environment(),
                 umask=PUBLIC_UMASK,
@@ -156,8 +156,9 @@ class _Store:
             self.path = os.path.abspath(os.path.expanduser(url.removeprefix("file://")))  # noqa: PTH100, PTH111
             self.git_url = self.path
 
-    def command(self, script: str, *args: str) -> list[str]:
-        words = ["sh", "-c", script, "ria-store", self.path, *args]
+    def command(self, *args: str) -> list[str]:
+        """Runs the script it is given as its input; whatever the login shell there, it sees plain words only."""
+        words = ["sh", "-s", "--", self.path, *args]
         if self.host is None:
             return words
         environment = push_environment()
