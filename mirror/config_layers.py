@@ -245,19 +245,15 @@ def _wrong(key: str, place: Place, error: Any, given: _Layer) -> str:
     if isinstance(cause, WrongWithin):
         place = (*place, *cause.place)
     origin = given[key].origin_of(place) if key in given else _origin(key, given)
-    if error["type"] == "extra_forbidden":
-        return f"{origin}: {_unknown_part(key, place)}"
+    if len(place) > 1 and place[1] not in ITEMS[key].model_fields:
+        near = nearest(str(place[1]), ITEMS[key].model_fields)
+        return f"{origin}: {_unknown(written(key, place), f'the nearest known one is `{near}`')}"
     if isinstance(cause, WrongWithin) or error["loc"] == ("archive",):
         return f"{origin}: {written(key, place)}: {cause}"
     if error["type"] == "missing":
         return f"{origin}: {written(key, place)} is missing: expected {_expected(key, place)}"
     because = f": {cause}" if cause else ""
     return f"{origin}: {written(key, place)}: expected {_expected(key, place)}, {_not(place, error['input'])}{because}"
-
-
-def _unknown_part(key: str, place: Place) -> str:
-    *_, name = map(str, place)
-    return _unknown(written(key, place), f"the nearest known one is `{nearest(name, ITEMS[key].model_fields)}`")
 
 
 def _expected(key: str, place: Place) -> str:

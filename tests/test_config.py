@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -572,6 +573,22 @@ def test_a_secret_in_what_should_be_something_else_is_not_repeated(key: str, wri
     (line,) = complaints()
     assert line.startswith(f"dandi-mirror.yaml:2: publish.{key}: expected ")
     assert "hunter2" not in line
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.text(max_size=8) | st.sampled_from(["ria", "github", "a"])
+_KEYS = st.sampled_from([*Host.model_fields, *Superdataset.model_fields, "token"]) | st.text(max_size=3) | st.integers()
+_THINGS = st.dictionaries(_KEYS, _SCALARS | st.lists(_SCALARS, max_size=2)) | _SCALARS
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])  # an empty current folder, for all alike
+@given(key=st.sampled_from([*ITEMS]), value=_SCALARS | _THINGS | st.lists(_THINGS, max_size=3))
+def test_whatever_a_list_holds_it_is_read_or_complained_of(key: str, value: object) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(variable_of(key), yaml.safe_dump(value, allow_unicode=False))
+        try:
+            load()
+        except ConfigError as error:
+            assert variable_of(key) in error.message  # noqa: PT017 - most are wrong, some are not
 
 
 # --- the model ---------------------------------------------------------------------------------------------------

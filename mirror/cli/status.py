@@ -86,7 +86,7 @@ def _tell_published(settings: Settings, store: Store, output: Output) -> None:
 
 def _superdataset_record(one: SuperdatasetRow) -> Record:
     more = {"superdataset": one.name, "draft_commit": one.draft, "releases_commit": one.releases}
-    return Record("status", one.path, more={**more, "dandisets": one.dandisets, "releases": one.versions})
+    return Record("status-superdataset", one.path, more={**more, "dandisets": one.dandisets, "releases": one.versions})
 
 
 def _host_record(host: HostRow) -> Record:
@@ -94,7 +94,7 @@ def _host_record(host: HostRow) -> Record:
     failing = host.trouble is not None or any(row.error for row in host.behind)
     message = host.trouble.message if host.trouble else ""
     status = Status.ERROR if failing else Status.OK
-    return Record("status", host.name, status, "sibling", message, {"host": host.name, "behind": behind})
+    return Record("status-host", host.name, status, "sibling", message, {"host": host.name, "behind": behind})
 
 
 def _host_line(host: HostRow) -> str:

@@ -89,6 +89,10 @@ class Publisher:
 
     def begin(self, store: Store) -> None:
         self._store = store
+        with store.catalogue() as catalogue:
+            if not catalogue.is_complete:
+                # Whatever the last run announced before it was broken off may be in no superdataset yet.
+                store.forget_published()
         self._chronicle = Chronicle(store)
         self._chronicle.__enter__()
         self._chronicle.begin()
@@ -121,12 +125,12 @@ class Publisher:
     def _superdatasets(self, catalogue: Catalogue) -> None:
         store, settings = self._open_store(), self._settings
         skips = store.skips()
-        states = [state for state in store.states() if settings.select.includes(state.identifier)]
-        horizon = self.published.horizon = horizon_of(store.frontier(), settings.select.which, states, skips)
         fingerprint = self._fingerprint(skips)
         mark = store.published()
         if mark is not None and mark.of == fingerprint and not mark.held_back:
             return
+        states = [state for state in store.states() if settings.select.includes(state.identifier)]
+        horizon = self.published.horizon = horizon_of(store.frontier(), settings.select.which, states, skips)
         held = holdings(store, catalogue.standings())
         self.published.held_back = held_back = sum(
             settings.select.includes(one.facts.identifier) and not horizon.includes(place(one.facts))

@@ -52,10 +52,12 @@ def client_config(archive: Archive, addresses: Addresses, example: Example) -> s
         f"\tmirrored-{label}-version = "
         + _quoted(_rule(rf"{names}([0-9]{{6}})[/@]({_VERSION})/?$", shown.dataset(_GROUP_1, _GROUP_2))),
         f"[url {_quoted(base)}]",
-        f"\t# git: {archive.instance}:NAME, for any name in the mirror: of a Dandiset, a superdataset, a Zarr",
-        f"\tinsteadOf = {_quoted(f'{archive.instance}:')}",
-        "\t# git: the web page of a Dandiset",
+        "\t# git, and DataLad after it: any name in the mirror, of a Dandiset, a superdataset, a Zarr",
+        f"\tinsteadOf = {_quoted(_dandi_address(archive, ''))}",
+        "\t# git, and DataLad after it: the web page of a Dandiset",
         f"\tinsteadOf = {_quoted(f'{archive.url}/dandiset/')}",
+        "\t# git alone: in a clone that git made by this name, `datalad update` looks for a host of the name",
+        f"\tinsteadOf = {_quoted(f'{archive.instance}:')}",
         f"# The end of what leads from {archive.instance} to the mirror.",
     ]
     return "\n".join(lines) + "\n"
@@ -70,8 +72,8 @@ def example_commands(archive: Archive, example: Example) -> list[str]:
         f"datalad clone {named}/{version} {identifier}-{version}",
         f"datalad clone {archive.url}/dandiset/{identifier}",
         f"datalad clone {archive.url}/dandiset/{identifier}/{version} {identifier}-{version}",
-        f"git clone {named} {identifier}",
-        f"git clone --branch {version} {named} {identifier}-{version}",
+        f"git clone {_dandi_address(archive, identifier)}",
+        f"git clone --branch {version} {_dandi_address(archive, identifier)} {identifier}-{version}",
     ]
     if example.doi:
         by_doi = [
@@ -80,6 +82,11 @@ def example_commands(archive: Archive, example: Example) -> list[str]:
         ]
         commands[4:4] = by_doi
     return commands
+
+
+def _dandi_address(archive: Archive, name: str) -> str:
+    """As the `dandi` client has it."""
+    return f"dandi://{archive.instance.lower()}/{name}"
 
 
 def _heading(archive: Archive, addresses: Addresses, example: Example, label: str) -> list[str]:

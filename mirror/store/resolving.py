@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from mirror.archive.instances import KNOWN_INSTANCES
 from mirror.dataset.commits import trailers
+from mirror.dataset.facts import Facts
 from mirror.dataset.identity import superdataset_id
 from mirror.dataset.names import tree_path
 from mirror.dataset.references import (
@@ -45,7 +46,7 @@ class Resolver:
         self._store = store
         self._catalogue = catalogue
         self._addresses = addresses
-        self._title = cache(self._read_title)
+        self._facts = cache(self._read_facts)
 
     def resolve(self, reference: Reference) -> tuple[Answer, ...] | Missing:
         """Every place of what is referred to; there is at least one, or it is missing."""
@@ -239,8 +240,8 @@ class Resolver:
                 self._title(one.identifier),
                 one.path,
                 one,
-                versions=tuple(Spot(version, commit) for version, commit in one.versions),
-                draft=Spot(DRAFT, one.draft) if one.draft else None,
+                versions=tuple(Spot(*held, self._when(one.identifier, held[0])) for held in one.versions),
+                draft=Spot(DRAFT, one.draft, self._when(one.identifier, DRAFT)) if one.draft else None,
                 past=Spot(DRAFT, *one.last_draft) if one.last_draft else None,
             )
             yield self._with_commands(answer, one, inner)
@@ -362,9 +363,17 @@ class Resolver:
             checkout=checkout_command(answer.dataset, commit),
         )
 
-    def _read_title(self, identifier: str) -> str:
-        standing = self._catalogue.standing(identifier)
-        return standing.facts.name if standing else ""
+    def _read_facts(self, identifier: str, version: str) -> Facts | None:
+        standing = self._catalogue.standing(identifier, version)
+        return standing.facts if standing else None
+
+    def _title(self, identifier: str) -> str:
+        facts = self._facts(identifier, DRAFT)
+        return facts.name if facts else ""
+
+    def _when(self, identifier: str, version: str) -> str | None:
+        facts = self._facts(identifier, version)
+        return _time_of(facts) if facts else None
 
 
 _DRAFT_REF = "refs/heads/draft"
@@ -373,8 +382,11 @@ _GONE = "no version has it any more, so its bytes may be gone from the archive"
 
 
 def _spot(standing: Standing) -> Spot:
-    facts = standing.facts
-    return Spot(facts.version, standing.commit, facts.modified if facts.version == DRAFT else facts.created)
+    return Spot(standing.facts.version, standing.commit, _time_of(standing.facts))
+
+
+def _time_of(facts: Facts) -> str | None:
+    return facts.modified if facts.version == DRAFT else facts.created
 
 
 def _is_in(answer: Answer, version: str | None) -> bool:

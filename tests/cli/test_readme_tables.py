@@ -68,64 +68,76 @@ def _all_errors() -> list[type[errors.MirrorError]]:
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str, Any]]]:
-    """The records that each command prints, of an archive with something of everything."""
+    """The records that all commands print, by action, of an archive with something of everything."""
     folder = tmp_path_factory.mktemp("records")
+    records: dict[str, list[dict[str, Any]]] = {}
     with DemoArchive() as archive:
         for path in ("sub-1/sub-1.nwb", "sub-1//sub-1.nwb"):
             archive.add_asset(archive.create_dandiset(), path, b"content")
         archive.create_dandiset(embargoed=True)
         archive.add_zarr("000001", "sub-1/sub-1.zarr", {".zgroup": b"{}"})
+        archive.add_asset(archive.create_dandiset(), "README.md", b"# Published just now\n")
+        version = archive.publish("000004")
         settings = {
             "DANDI_MIRROR_ARCHIVE__INSTANCE": "demo-dandi",
             "DANDI_MIRROR_ARCHIVE__API_URL": archive.api_url,
             "DANDI_MIRROR_ARCHIVE__S3_ENDPOINT": archive.s3_endpoint,
             "DANDI_MIRROR_JOBS": "1",
+            "DANDI_MIRROR_PUBLISH__HOSTS": f"[{{name: backup, kind: ria, url: {folder / 'backup'}}}]",
         }
-        return {
-            command: [
-                json.loads(line)
-                for line in subprocess.run(
-                    [sys.executable, "-m", "mirror", *command.split(), *named, "--json"],
-                    cwd=folder,
-                    env={**os.environ, **settings},
-                    capture_output=True,
-                    text=True,
-                ).stdout.splitlines()
-            ]
-            for command, named in {
-                "sync": ("1", "2", "3"),
-                "materialize": ("1",),
-                "status": (),
-                "config show": (),
-            }.items()
-        }
+        for command in (
+            "sync 1 2 3",
+            "sync 4",
+            "materialize 1",
+            "status",
+            "config show",
+            "changes",
+            "resolve 000001 sub-1/sub-1.nwb",
+            f"skip 4 {version} --why because",
+        ):
+            for record in _records(command.split(), folder, settings):
+                records.setdefault(record["action"], []).append(record)
+        for record in _records(["query", "identifier is present"], folder, settings):
+            records.setdefault(record["action"], []).append(record)
+    return records
 
 
-@pytest.mark.parametrize("command", ["sync", "materialize", "status", "config show"])
+def _records(command: list[str], folder: Path, settings: dict[str, str]) -> list[dict[str, Any]]:
+    done = subprocess.run(
+        [sys.executable, "-m", "mirror", *command, "--json"],
+        cwd=folder,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
 def test_every_key_of_a_record_is_listed_and_every_listed_key_is_there(
-    printed: dict[str, list[dict[str, Any]]], command: str
+    printed: dict[str, list[dict[str, Any]]],
 ) -> None:
-    listed = {row["key"] for row in table("JSON records") if row["command"] == command}
-    always = {row["key"] for row in table("JSON records") if row["command"] == "all"}
-    assert always == EVERY_RECORD
-    assert listed
-    assert printed[command]
-    found = {key for record in printed[command] for key in record}
-    assert found == always | listed
-    if command != "config show":  # where a token's record has other keys than a setting's
-        assert all(record.keys() == found for record in printed[command])
+    listed: dict[str, set[str]] = {}
+    for row in table("JSON records"):
+        listed.setdefault(row["action"], set()).add(row["key"])
+    assert listed.pop("all") == EVERY_RECORD
+    assert listed.keys() == printed.keys()
+    for action, records in printed.items():
+        found = {key for record in records for key in record}
+        assert found - EVERY_RECORD == listed[action], action
+        if action != "config-show":  # where a token's record has other keys than a setting's
+            assert all(record.keys() == found for record in records), action
 
 
 def test_the_values_that_are_spelled_out_are_all_there_are(printed: dict[str, list[dict[str, Any]]]) -> None:
-    meanings = {(row["command"], row["key"]): row["value"] for row in table("JSON records")}
+    meanings = {(row["action"], row["key"]): row["value"] for row in table("JSON records")}
     assert quoted(meanings["all", "status"]) == set(Status)
     records = [record for command in printed.values() for record in command]
-    assert quoted(meanings["all", "action"]) == {record["action"] for record in records}
     assert {record["type"] for record in records} <= quoted(meanings["all", "type"])
     failure = next(record["failure"] for record in printed["status"] if record["failure"])
     assert failure.keys() == quoted(meanings["status", "failure"])
-    origin = next(record["origin"] for record in printed["config show"] if "origin" in record)
-    assert origin.keys() == quoted(meanings["config show", "origin"])
+    origin = next(record["origin"] for record in printed["config-show"] if "origin" in record)
+    assert origin.keys() == quoted(meanings["config-show", "origin"])
     results = {record["result"] for record in printed["sync"]}
     assert results == {"changed", "failed", "embargoed"}
     assert results < quoted(meanings["sync", "result"])
@@ -143,7 +155,7 @@ def test_every_variable_for_a_setting_is_listed_and_no_other() -> None:
     assert listed == {CONFIG_VARIABLE, *map(variable_of, SETTINGS)}
     for row in table("Environment variables"):
         if row["variable"].startswith(VARIABLE_PREFIX) and row["variable"] != CONFIG_VARIABLE:
-            (key,) = quoted(row["meaning"])
+            key = re.findall(r"`([^`]*)`", row["meaning"])[0]
             assert variable_of(key) == row["variable"]
 
 

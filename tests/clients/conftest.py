@@ -393,6 +393,6 @@ def shared(open_folder: Path) -> Iterator[Mirror]:
         yield mirror
 
 
-@pytest.fixture(name="served")
+@pytest.fixture(scope="session", name="served")
 def _served() -> Callable[[Path], AbstractContextManager[str]]:
     return served

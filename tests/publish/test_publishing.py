@@ -190,6 +190,25 @@ def test_a_run_that_dies_on_its_way_is_made_up_for_by_the_next(
     assert git(mirror, "ls-tree", "draft", dandisets[1]).split()[2] == mirror.refs(dandisets[1])["refs/heads/draft"]
 
 
+def test_a_run_that_dies_between_announcing_and_anything_else_is_made_up_for(
+    mirror: Mirror, dandisets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.run()
+    mirror.archive.add_asset(dandisets[1], "notes.md", b"new")
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Publisher, "_note", die)
+        with pytest.raises(KeyboardInterrupt):
+            mirror.run()
+    _, published = mirror.run()
+    assert published.changes == []
+    assert [written.name for written in published.superdatasets] == ["dandisets"]
+    assert git(mirror, "ls-tree", "draft", dandisets[1]).split()[2] == mirror.refs(dandisets[1])["refs/heads/draft"]
+
+
 def test_a_superdataset_that_cannot_be_written_fails_nothing_else(mirror: Mirror, dandisets: list[str]) -> None:
     mirror.run()
     folder = mirror.store.alias("dandisets").resolve()

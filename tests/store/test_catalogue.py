@@ -310,7 +310,7 @@ def test_several_steps_at_once_come_to_the_same_as_one_by_one(mirror: Any) -> No
     assert contents(mirror.store) == rebuilt(mirror)
 
 
-def test_history_that_was_rewritten_is_read_anew(mirror: Any, tmp_path: Path) -> None:
+def test_history_that_was_rewritten_is_read_anew(mirror: Any) -> None:
     mirror.archive.publish(mirror.one)
     mirror.sync_and_follow()
     repository = mirror.store.repository(mirror.one)

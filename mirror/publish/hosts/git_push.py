@@ -62,8 +62,8 @@ _NOT_LET_IN = _words(
 _LIMITED = _words(r"returned error: 429\b")
 _REDIRECTED = _words(r"returned error: 30[1278]\b", "unable to update url base from redirection")
 _OUT_OF_REACH = _words(
-    "ssh: connect to host", "could not resolve host", "failed to connect", "connection refused", "connection timed out",
-    "network is unreachable", "no route to host", "operation timed out", "connection reset",
+    "ssh: connect to host", "could not resolve host", "failed to connect", "network is unreachable", "no route to host",
+    "kex_exchange_identification",
 )  # fmt: skip
 _MISSING = _words(
     "repository '.*' not found", "repository not found", "does not appear to be a git repository",
@@ -71,7 +71,8 @@ _MISSING = _words(
 )  # fmt: skip
 _BROKEN_OFF = _words(
     r"returned error: 5\d\d\b", r"returned error: 408\b", "unexpected disconnect", "early eof", "hung up unexpectedly",
-    "broken pipe", "rpc failed", "operation too slow", "empty reply from server",
+    "broken pipe", "rpc failed", "operation too slow", "empty reply from server", "connection reset",
+    "connection closed", "(connection|operation) timed out",
 )  # fmt: skip
 
 _SECONDS_AFTER_429 = 300.0
@@ -135,13 +136,11 @@ class Git:
             attempt += 1
             answer = self._run(repository, remote, args)
             try:
-                found = read(answer)
+                return read(answer)
             except _Stumble as stumble:
                 if self._waiting.again(attempt):
                     continue
-                raise stumble.end(self._waiting) from None
-            self._waiting.answered()
-            return found
+                raise stumble.end() from None
 
     def _run(self, repository: Path, remote: Remote, args: Iterable[str]) -> _Answer:
         done = subprocess.run(
@@ -216,8 +215,9 @@ class _Stumble(Exception):
         super().__init__(message)
         self._whole_host = whole_host
 
-    def end(self, waiting: Waiting) -> HostError:
-        return HostUnavailable(str(self)) if self._whole_host else waiting.give_up(str(self))
+    def end(self) -> HostError:
+        # A push that breaks off may be too large for this server: that says nothing of the next one.
+        return HostUnavailable(str(self)) if self._whole_host else HostError(str(self))
 
 
 def push_environment(remote: Remote | None = None) -> dict[str, str]:

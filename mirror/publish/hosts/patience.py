@@ -53,14 +53,14 @@ class Waiting:
         return True
 
     def give_up(self, message: str) -> HostError:
-        """What to raise when a repository was tried enough. Several in a row: the host is out of order."""
+        """What to raise when a request was tried enough. Several repositories in a row: the host is out of order."""
         self._given_up += 1
         if self._given_up >= _IN_A_ROW:
             return HostUnavailable(f"{message}; {_IN_A_ROW} repositories in a row")
         return HostError(message)
 
-    def answered(self) -> None:
-        """The host is in order."""
+    def brought(self) -> None:
+        """A repository's turn went well: the host is in order."""
         self._given_up = 0
 
     def limited(self, seconds: float) -> None:

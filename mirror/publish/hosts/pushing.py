@@ -130,6 +130,8 @@ class _Run:
         if held_back:
             self._outcome.held_back[name] = points_into(lacking)
         self._turn(publication, refs).bring(held_back=held_back)
+        if not held_back:
+            self._waiting.brought()
 
     def _turn(self, publication: Publication, refs: str) -> Turn:
         if self._watcher is not None:

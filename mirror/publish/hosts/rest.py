@@ -101,7 +101,6 @@ class Rest:
             raise self._refusal(f"{method} {url} was answered {self._said(reply)}", reply.status)
 
     def _after(self, method: str, reply: Reply, seconds: float | None) -> None:
-        self._waiting.answered()
         if seconds is not None:
             self._waiting.exhausted(seconds)
         if method != "GET" and self._pause_after_change and reply.status < 400:

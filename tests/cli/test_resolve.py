@@ -1,0 +1,222 @@
+"""`dandi-mirror resolve` as a user or a script sees it: in a process of its own, of a store that a sync made."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.config import Settings
+from mirror.demo import DemoArchive
+from mirror.store.chronicle import Chronicle
+from mirror.store.store import Store
+from mirror.sync.engine import sync
+
+START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
+IDENTIFIER = "000003"
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@dataclass(frozen=True)
+class Scene:
+    folder: Path
+    store: Store
+    version: str
+    asset_id: str
+    zarr_id: str
+
+    @property
+    def public(self) -> Path:
+        return self.store.public
+
+    def commit(self, ref: str) -> str:
+        command = ["git", "-C", self.store.alias(IDENTIFIER), "rev-parse", f"{ref}^{{}}"]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
+    """A Dandiset with a version, and a draft that went on; for tests that change nothing."""
+    folder = tmp_path_factory.mktemp("resolve")
+    with DemoArchive(start=START, seed=1) as archive:
+        connection = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
+        settings = Settings.model_validate(
+            {"archive": {**connection, "settle_seconds": 0}, "store": folder / "store", "jobs": 1}
+        )
+        archive.create_dandiset("Ripples", identifier=IDENTIFIER)
+        asset_id = archive.add_asset(IDENTIFIER, "sub-1/a.nwb", b"a recording")
+        version = archive.publish(IDENTIFIER)
+        zarr_id = archive.add_zarr(IDENTIFIER, "sub-1/c.zarr", {".zgroup": b"{}"})
+        sync(settings).check()
+    store = Store.open(folder / "store")
+    with Chronicle(store) as chronicle:
+        chronicle.begin()
+        chronicle.catch_up()
+        chronicle.finish()
+    return Scene(folder, store, version, asset_id, zarr_id)
+
+
+@pytest.fixture
+def run(scene: Scene) -> Run:
+    """Runs `python -m mirror resolve --store store ARGS`."""
+
+    def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mirror", "resolve", "--store", "store", *args],
+            cwd=scene.folder,
+            env={**os.environ, **env},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run
+
+
+def records(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_a_version_is_told_in_aligned_lines_the_last_a_command(run: Run, scene: Scene) -> None:
+    doi = f"10.80507/demo-dandi.{IDENTIFIER}/{scene.version}"
+    done = run(f"https://doi.org/{doi}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        f"Dandiset  {IDENTIFIER}  Ripples",
+        f"doi       {doi}",
+        f"version   {scene.version}  {scene.commit(scene.version)}  2026-11-20 15:34",
+        f"clone     datalad clone 'ria+file://{scene.public}#~{IDENTIFIER}@{scene.version}'",
+    ]
+
+
+def test_an_asset_is_told_with_where_it_is_and_how_to_get_it(run: Run, scene: Scene) -> None:
+    assert run("sub-1/a.nwb").stdout.splitlines() == [
+        "asset     sub-1/a.nwb  11 B",
+        f"Dandiset  {IDENTIFIER}  Ripples",
+        f"version   {scene.version}  {scene.commit(scene.version)}  2026-11-20 15:34",
+        f"draft     {scene.commit('draft')}  2026-11-20 15:34",
+        f"clone     datalad clone 'ria+file://{scene.public}#~{IDENTIFIER}'",
+        f"get       datalad -C {IDENTIFIER} get sub-1/a.nwb",
+    ]
+
+
+def test_several_are_told_one_after_the_other_with_a_line_between(run: Run, scene: Scene) -> None:
+    done = run(IDENTIFIER, scene.zarr_id)
+    assert done.returncode == 0
+    first, second = done.stdout.split("\n\n")
+    assert first.startswith(f"Dandiset  {IDENTIFIER}")
+    assert second.startswith("zarr      sub-1/c.zarr")
+    assert second.splitlines()[-1] == f"alone     datalad clone 'ria+file://{scene.public}#~{scene.zarr_id}'"
+
+
+def test_json_is_a_record_for_each_place_all_with_the_same_keys(run: Run, scene: Scene) -> None:
+    done = run("--json", scene.asset_id, scene.zarr_id, IDENTIFIER, "0" * 40)
+    assert done.returncode == 1
+    asset, zarr, dandiset, missing = records(done)
+    when = dandiset["versions"][0]["when"]
+    assert when.startswith("2026-11-20T15:34:17")
+    assert dandiset["draft"]["commit"] == scene.commit("draft")
+    assert asset == {
+        "action": "resolve",
+        "path": str(scene.store.alias(IDENTIFIER)),
+        "status": "ok",
+        "type": "file",
+        "message": "",
+        "what": scene.asset_id,
+        "kind": "asset",
+        "dandiset": IDENTIFIER,
+        "name": "Ripples",
+        "doi": None,
+        "asset_path": "sub-1/a.nwb",
+        "asset_id": scene.asset_id,
+        "blob": asset["blob"],
+        "zarr": None,
+        "sha256": asset["sha256"],
+        "size": 11,
+        "versions": [{"version": scene.version, "commit": scene.commit(scene.version), "when": when}],
+        "draft": dandiset["draft"],
+        "past": None,
+        "clone": f"datalad clone 'ria+file://{scene.public}#~{IDENTIFIER}'",
+        "checkout": None,
+        "get": f"datalad -C {IDENTIFIER} get sub-1/a.nwb",
+        "zarr_clone": None,
+    }
+    assert (zarr["type"], zarr["kind"], zarr["zarr"]) == ("dataset", "zarr", scene.zarr_id)
+    assert (dandiset["type"], dandiset["kind"], dandiset["asset_path"]) == ("dataset", "dandiset", None)
+    assert (missing["status"], missing["path"], missing["what"]) == ("error", "0" * 40, "0" * 40)
+    assert missing["message"] == "no dataset here has the commit"
+    assert asset.keys() == zarr.keys() == dandiset.keys() == missing.keys()
+
+
+def test_what_is_not_here_is_1_with_the_reason_and_what_there_is(run: Run, scene: Scene) -> None:
+    done = run(f"{IDENTIFIER}@0.1.2")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"dandi-mirror: error: {IDENTIFIER}@0.1.2: version 0.1.2 of Dandiset {IDENTIFIER} is not mirrored here\n"
+        f"  mirrored are {scene.version}\n"
+    )
+
+
+def test_what_is_here_is_told_before_what_is_not(run: Run) -> None:
+    done = run("no/such/file", IDENTIFIER, "000027")
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"Dandiset  {IDENTIFIER}")
+    assert done.stderr.splitlines() == [
+        "dandi-mirror: error: 2 of 3 not found",
+        "  no/such/file: no Dandiset here has, or had, an asset at the path",
+        "  000027: Dandiset 000027 is not mirrored here (`dandi-mirror sync 000027` mirrors what the archive has)",
+    ]
+
+
+def test_what_cannot_be_looked_up_is_a_usage_error_before_anything_is_told(run: Run) -> None:
+    done = run(IDENTIFIER, "DANDI:abc")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "'DANDI:abc' is nothing that can be looked up\n  understood are a Dandiset or a version" in done.stderr
+
+
+def test_without_a_store_it_is_10(run: Run) -> None:
+    assert run("--store", "nowhere", IDENTIFIER).returncode == 10
+
+
+def test_commands_name_the_address_in_the_settings(run: Run) -> None:
+    (record,) = records(run("--json", IDENTIFIER, DANDI_MIRROR_PUBLISH__URL="https://mirror.example.org/dandi/"))
+    assert record["clone"] == f"datalad clone 'ria+https://mirror.example.org/dandi#~{IDENTIFIER}'"
+
+
+def test_a_catalogue_that_does_not_tell_of_all_says_so(run: Run, scene: Scene) -> None:
+    catalogue = scene.store.root / "state" / "catalogue.sqlite"
+    aside = catalogue.with_name("aside")
+    catalogue.rename(aside)
+    try:
+        done = run(IDENTIFIER)
+    finally:
+        aside.rename(catalogue)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == (
+        "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
+    )
+    assert f"the catalogue does not have Dandiset {IDENTIFIER}" in done.stderr
+    assert run(IDENTIFIER).returncode == 0
+
+
+def test_names_from_the_archive_cannot_play_tricks_on_a_terminal(tmp_path: Path) -> None:
+    with DemoArchive(start=START, seed=1) as archive:
+        connection = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
+        archive.create_dandiset("\x1b[31mRed", identifier=IDENTIFIER)
+        sync(Settings.model_validate({"archive": connection, "store": tmp_path / "store"})).check()
+    with Chronicle(Store.open(tmp_path / "store")) as chronicle:
+        chronicle.follow(IDENTIFIER)
+    done = subprocess.run(
+        [sys.executable, "-m", "mirror", "resolve", "--store", tmp_path / "store", IDENTIFIER],
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.splitlines()[0] == f"Dandiset  {IDENTIFIER}  \\x1b[31mRed"
