@@ -8,14 +8,16 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import dandiset, sync, zarr
+from benchmarks import dandiset, publish, resolve, sync, zarr
 from benchmarks.results import Results
 
 Benchmark = Callable[[Path, argparse.Namespace], Iterable[Results]]
 BENCHMARKS: dict[str, Benchmark] = {
-    "write": lambda folder, given: dandiset.write(folder, given.assets),
+    "write": lambda folder, given: dandiset.write(folder, given.assets or dandiset.FULL),
     "end-to-end": lambda folder, _: [sync.end_to_end(folder)],
     "poll": lambda folder, _: [sync.nothing_changed(folder)],
+    "publish": lambda folder, given: publish.benchmark(folder, given.dandisets),
+    "resolve": lambda folder, given: resolve.benchmark(folder, given.assets or resolve.FULL),
     "zarr": lambda folder, given: zarr.benchmark(folder, given.entries),
 }
 
@@ -23,7 +25,12 @@ BENCHMARKS: dict[str, Benchmark] = {
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure, and compare with peers in one run.")
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"of: {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--assets", type=int, default=100_000, metavar="N", help="for `write` (default: 100000)")
+    parser.add_argument(
+        "--assets", type=int, metavar="N", help="for `write` (default: 100000) and `resolve` (default: 1000000)"
+    )
+    parser.add_argument(
+        "--dandisets", type=int, default=publish.FULL, metavar="N", help="for `publish` (default: 2000)"
+    )
     parser.add_argument("--entries", type=int, default=zarr.FULL, metavar="N", help="for `zarr` (default: 1000000)")
     parser.add_argument("--json", action="store_true", help="one JSON object a benchmark")
     given = parser.parse_args()

@@ -12,6 +12,8 @@ from benchmarks.measure import Cost, run
 from benchmarks.results import Results
 from benchmarks.writing import REPOSITORY
 
+FULL = 100_000
+
 
 def write(folder: Path, count: int) -> list[Results]:
     """A Dandiset of `count` assets with two published versions, against its peers; then ten changed assets."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import IO
 
@@ -13,25 +14,32 @@ from mirror.git.objects import TAG, Commit, Oid, Signature, Tag
 from mirror.git.reader import Objects
 from mirror.git.repository import Repository
 
+Change = tuple[str | None, str, bytes]
+"""Mode, blob and path; mode None: gone."""
+Step = tuple[Oid, Commit, list[Change]]
 
-def write_stream(repository: Repository, stream: IO[bytes]) -> None:
-    """Everything that the repository's refs reach, as a fast-import stream: blobs, then commits, then tags."""
+_GITLINK = "160000"
+
+
+def write_stream(repository: Repository, stream: IO[bytes], *, by_path: bool = False) -> None:
+    """Everything that the repository's refs reach, as a fast-import stream: blobs, then commits, then tags.
+
+    fast-import stores a blob as what differs from the blob before it. `by_path`: all blobs come first, those of one
+    path one after the other. Otherwise those that a commit adds come before it.
+    """
     refs = repository.refs()
     with repository.objects() as objects:
-        commits = list(_commits(objects, [oid for ref, oid in sorted(refs.items()) if ref.startswith("refs/heads/")]))
-        marks: dict[str, int] = {}
-        for oid, commit in commits:
-            changes = _changes(repository.path, oid, commit)
-            new = dict.fromkeys(sha for mode, sha, _ in changes if mode is not None and sha not in marks)
-            for sha, _, body in objects.read_many(bytes.fromhex(sha) for sha in new):
-                marks[sha.hex()] = len(marks) + 1
-                stream.write(b"blob\nmark :%d\ndata %d\n%b\n" % (marks[sha.hex()], len(body), body))
-            _write_commit(stream, oid, commit, changes, marks)
+        commits = _commits(objects, [oid for ref, oid in sorted(refs.items()) if ref.startswith("refs/heads/")])
+        steps: Iterable[Step] = ((oid, commit, _changes(repository.path, oid, commit)) for oid, commit in commits)
+        writer = _StreamWriter(stream, objects)
+        if by_path:
+            steps = list(steps)
+            writer.add_blobs(sorted((change for _, _, changes in steps for change in changes), key=itemgetter(2)))
+        for oid, commit, changes in steps:
+            writer.add_blobs(changes)
+            writer.add_commit(oid, commit, changes)
         for ref, oid in refs.items():
-            if ref.startswith("refs/heads/"):
-                stream.write(b"reset %b\nfrom refs/import/%b\n\n" % (ref.encode(), oid.hex().encode()))
-            elif ref.startswith("refs/tags/"):
-                _write_tag(stream, objects, ref, oid)
+            writer.add_ref(ref, oid)
     stream.write(b"done\n")
 
 
@@ -64,11 +72,8 @@ def _commits(objects: Objects, tips: list[Oid]) -> Iterator[tuple[Oid, Commit]]:
             yield oid, commit
 
 
-Change = tuple[str | None, str, bytes]
-
-
 def _changes(path: Path, oid: Oid, commit: Commit) -> list[Change]:
-    """Mode, blob and path of what differs from the first parent; mode None: gone."""
+    """What differs from the first parent."""
     base = [commit.parents[0].hex()] if commit.parents else ["--root"]
     command = ["git", "diff-tree", "-r", "-z", "--no-renames", *base, oid.hex()]
     out = subprocess.run(command, cwd=path, check=True, capture_output=True).stdout
@@ -82,31 +87,62 @@ def _changes(path: Path, oid: Oid, commit: Commit) -> list[Change]:
     return changes
 
 
-def _write_commit(stream: IO[bytes], oid: Oid, commit: Commit, changes: list[Change], marks: dict[str, int]) -> None:
-    stream.write(b"commit refs/import/%b\n" % oid.hex().encode())
-    stream.write(b"author %b\ncommitter %b\n" % (_who(commit.author), _who(commit.committer)))
-    message = commit.message.encode()
-    stream.write(b"data %d\n%b\n" % (len(message), message))
-    for number, parent in enumerate(commit.parents):
-        word = b"from" if number == 0 else b"merge"
-        stream.write(b"%b refs/import/%b\n" % (word, parent.hex().encode()))
-    for mode, sha, name in changes:
+class _StreamWriter:
+    """Writes the commands of a stream. Of everything written it knows the mark."""
+
+    def __init__(self, stream: IO[bytes], objects: Objects) -> None:
+        self._stream = stream
+        self._objects = objects
+        self._marks: dict[str, int] = {}
+        self._branches: dict[Oid, bytes] = {}
+        """by the commit that each is at"""
+        self._count = 0
+
+    def add_blobs(self, changes: Iterable[Change]) -> None:
+        wanted = (sha for mode, sha, _ in changes if mode is not None and mode != _GITLINK)
+        new = dict.fromkeys(sha for sha in wanted if sha not in self._marks)
+        for oid, _, body in self._objects.read_many(bytes.fromhex(sha) for sha in new):
+            self._stream.write(b"blob\nmark :%d\ndata %d\n%b\n" % (self._mark(oid), len(body), body))
+
+    def add_commit(self, oid: Oid, commit: Commit, changes: Iterable[Change]) -> None:
+        branch = self._branches.pop(commit.parents[0], None) if commit.parents else None
+        # A branch goes on from where it is; from elsewhere only a new one can.
+        goes_on = branch is not None
+        branch = branch or b"refs/import/%d" % self._count
+        self._branches[oid] = branch
+        self._stream.write(b"commit %b\nmark :%d\n" % (branch, self._mark(oid)))
+        self._stream.write(b"author %b\ncommitter %b\n" % (_who(commit.author), _who(commit.committer)))
+        message = commit.message.encode()
+        self._stream.write(b"data %d\n%b\n" % (len(message), message))
+        for number, parent in enumerate(commit.parents):
+            if number or not goes_on:
+                self._stream.write(b"%b :%d\n" % (b"merge" if number else b"from", self._marks[parent.hex()]))
+        for mode, sha, name in changes:
+            self._write_change(mode, sha, name)
+        self._stream.write(b"\n")
+
+    def _write_change(self, mode: str | None, sha: str, name: bytes) -> None:
         if mode is None:
-            stream.write(b"D %b\n" % name)
+            self._stream.write(b"D %b\n" % name)
         else:
-            stream.write(b"M %b :%d %b\n" % (mode.encode(), marks[sha], name))
-    stream.write(b"\n")
+            content = sha.encode() if mode == _GITLINK else b":%d" % self._marks[sha]
+            self._stream.write(b"M %b %b %b\n" % (mode.encode(), content, name))
 
+    def add_ref(self, ref: str, oid: Oid) -> None:
+        if oid.hex() in self._marks:
+            self._stream.write(b"reset %b\nfrom :%d\n\n" % (ref.encode(), self._marks[oid.hex()]))
+            return
+        kind, body = self._objects.read(oid)
+        assert kind == TAG, ref
+        tag = Tag.decode(body)
+        message = tag.message.encode()
+        self._stream.write(b"tag %b\nfrom :%d\n" % (tag.name.encode(), self._marks[tag.target.hex()]))
+        self._stream.write(b"tagger %b\ndata %d\n%b\n" % (_who(tag.tagger), len(message), message))
 
-def _write_tag(stream: IO[bytes], objects: Objects, ref: str, oid: Oid) -> None:
-    kind, body = objects.read(oid)
-    if kind != TAG:
-        stream.write(b"reset %b\nfrom refs/import/%b\n\n" % (ref.encode(), oid.hex().encode()))
-        return
-    tag = Tag.decode(body)
-    message = tag.message.encode()
-    stream.write(b"tag %b\nfrom refs/import/%b\n" % (tag.name.encode(), tag.target.hex().encode()))
-    stream.write(b"tagger %b\ndata %d\n%b\n" % (_who(tag.tagger), len(message), message))
+    def _mark(self, oid: Oid) -> int:
+        self._count += 1
+        self._marks[oid.hex()] = self._count
+        return self._count
 
 
 def _who(signature: Signature) -> bytes:
@@ -115,4 +151,4 @@ def _who(signature: Signature) -> bytes:
 
 if __name__ == "__main__":
     with Path(sys.argv[2]).open("wb") as target:
-        write_stream(Repository(Path(sys.argv[1])), target)
+        write_stream(Repository(Path(sys.argv[1])), target, by_path="by-path" in sys.argv[3:])

@@ -22,6 +22,7 @@ from mirror.archive.records import Asset, SlimAsset, VersionInfo
 
 T = TypeVar("T")
 PAGE = 1000
+DANDISET = "000001"
 VERSIONS = ("0.240101.0000", "0.240201.0000", "draft")
 LATER = "later"
 """the draft again, when some more assets have been replaced"""
@@ -41,8 +42,8 @@ def path_of(number: int) -> str:
     return stem + ("_events.tsv" if number % 100 == 99 else "_behavior+ecephys.nwb")
 
 
-def text_of(number: int, edition: int) -> bytes:
-    return f"onset\tduration\n{number}\t{edition}\n".encode()
+def text_of(number: int, edition: int, dandiset: str = DANDISET) -> bytes:
+    return f"onset\tduration\n{number}\t{edition}\t{dandiset}\n".encode()
 
 
 def edition_in(number: int, version: int, changed_in_draft: int) -> int:
@@ -54,13 +55,30 @@ def edition_in(number: int, version: int, changed_in_draft: int) -> int:
     return 1 if version >= 1 and number % 100 == 50 else 0
 
 
-def asset(number: int, edition: int, *, published: bool) -> dict[str, object]:
-    """An asset's record as the archive shows it."""
-    path, asset_id, blob = path_of(number), _uuid("asset", number, edition), _uuid("blob", number, edition)
-    content = text_of(number, edition)
+def slim_asset(number: int, edition: int, dandiset: str = DANDISET) -> dict[str, object]:
+    """An asset's record without its metadata."""
+    path, when = path_of(number), _start_plus(number)
     is_text = path.endswith(".tsv")
-    size = len(content) if is_text else 1_000_000 + number
-    when = (_START + timedelta(seconds=number)).isoformat().replace("+00:00", "Z")
+    return {
+        "asset_id": _uuid("asset", dandiset, number, edition),
+        "blob": _uuid("blob", dandiset, number, edition),
+        "zarr": None,
+        "path": path,
+        "size": len(text_of(number, edition, dandiset)) if is_text else 1_000_000 + number,
+        "created": when,
+        "modified": when,
+    }
+
+
+def _start_plus(seconds: int) -> str:
+    return (_START + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
+
+
+def asset(number: int, edition: int, *, published: bool, dandiset: str = DANDISET) -> dict[str, object]:
+    """An asset's record as the archive shows it."""
+    slim = slim_asset(number, edition, dandiset)
+    path, asset_id, blob, when = (str(slim[name]) for name in ("path", "asset_id", "blob", "modified"))
+    content = text_of(number, edition, dandiset)
     subject = path[4:9]
     metadata: dict[str, object] = {
         "id": f"dandiasset:{asset_id}",
@@ -72,10 +90,10 @@ def asset(number: int, edition: int, *, published: bool) -> dict[str, object]:
         "schemaKey": "Asset",
         "contentUrl": [f"{_API}/assets/{asset_id}/download/", f"{_S3}/blobs/{blob[:3]}/{blob[3:6]}/{blob}"],
         "identifier": asset_id,
-        "contentSize": size,
+        "contentSize": slim["size"],
         "dateModified": when,
         "schemaVersion": "0.6.7",
-        "encodingFormat": "text/tab-separated-values" if is_text else "application/x-nwb",
+        "encodingFormat": "text/tab-separated-values" if path.endswith(".tsv") else "application/x-nwb",
         "wasAttributedTo": [
             {
                 "age": {"value": "P12W", "unitText": "ISO-8601 duration", "schemaKey": "PropertyValue"},
@@ -121,16 +139,7 @@ def asset(number: int, edition: int, *, published: bool) -> dict[str, object]:
     }
     if published:
         metadata["datePublished"] = "2024-02-01T00:00:00+00:00"
-    return {
-        "asset_id": asset_id,
-        "blob": blob,
-        "zarr": None,
-        "path": path,
-        "size": size,
-        "created": when,
-        "modified": when,
-        "metadata": metadata,
-    }
+    return {**slim, "metadata": metadata}
 
 
 def write(folder: Path, count: int, *, draft_changes: int = 10) -> None:

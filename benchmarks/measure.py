@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -50,3 +51,9 @@ def run(
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}: {printed}")
     per_mib = 1024 * 1024 if sys.platform == "darwin" else 1024
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / per_mib, printed)
+
+
+def cpu_so_far() -> float:
+    """The CPU time of this process and of the children it waited for."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

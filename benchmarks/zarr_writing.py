@@ -17,6 +17,7 @@ import msgspec
 from zarr_checksum import compute_zarr_checksum
 from zarr_checksum.generators import ZarrArchiveFile
 
+from benchmarks.measure import cpu_so_far
 from benchmarks.zarr_load import ADDRESS, PREFIX, ZARR_ID, Pages, pages
 from mirror.annex.remotes import dandiapi_remote
 from mirror.archive.records import Instance
@@ -159,14 +160,9 @@ def _kept(store: Store, subject: Subject, hold: str, listing: Pages) -> str:
 
 
 def _measured(deed: Callable[[], str], listing_mib: float = 0.0) -> Took:
-    wall, cpu = time.perf_counter(), _cpu()
+    wall, cpu = time.perf_counter(), cpu_so_far()
     result = deed()
-    return Took(time.perf_counter() - wall, _cpu() - cpu, listing_mib, result)
-
-
-def _cpu() -> float:
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return Took(time.perf_counter() - wall, cpu_so_far() - cpu, listing_mib, result)
 
 
 def _peak_mib() -> float:

@@ -182,8 +182,9 @@ _COMPACT = _form(
     rf"(?:https?://(?:www\.)?identifiers\.org/(?:dandi/)?)?([a-z][a-z-]*):([0-9]{{1,6}})(?:[/@]({_VERSION}))?/?"
 )
 _DANDI_ADDRESS = _form(rf"dandi://([a-z][a-z-]*)/([0-9]{{6}})(?:@({_VERSION}))?(?:/(.*))?")
-_PLAIN = _form(rf"([0-9]{{1,6}})(?:@({_VERSION}))?/?")
-_AT_VERSION = _form(rf"([0-9]{{6}})(?:@({_VERSION})?|/(draft|[0-9]+\.[0-9]+\.[0-9]+))(?:/(.*))?")
+_SHORT_VERSION = r"draft|[0-9]+\.[0-9]+\.[0-9]+"
+_PLAIN = _form(rf"([0-9]{{1,6}})(?:@({_VERSION})|/({_SHORT_VERSION}))?/?")
+_IN_VERSION = _form(rf"([0-9]{{6}})(?:@({_VERSION})?|/({_SHORT_VERSION}))/(.+)")
 _IN_DANDISET = _form(r"([0-9]{6})/(.+)")
 _ASSET = _form(rf"dandiasset:({_UUID})")
 _BLOB = _form(rf"(?:.*/)?blobs/[0-9a-f]{{3}}/[0-9a-f]{{3}}/({_UUID})(?:[?#].*)?")
@@ -191,7 +192,7 @@ _ZARR = _form(rf"(?:.*/)?zarr/({_UUID})(?:\.zarr)?(?:/([^?#]*))?(?:[?#].*)?")
 _SHA256 = _form(r"(?:sha-?256:)?([0-9a-f]{64})")
 _COMMIT = _form(r"[0-9a-f]{40}")
 _LINK = _form(r"(?:.*/)?annex/objects/[^/]+/[^/]+/([^/]+)/\1")
-_ALIAS = _form(rf"(?:ria\+[a-z]+:.*#~?|.*/public/alias/)([0-9a-z_-]+)(?:@({_VERSION}(?:/[!-~]+)?))?/?")
+_ALIAS = _form(rf"(?:ria\+[a-z]+:.*#~?|(?:[a-z]+:/)?/.*/alias/)([0-9a-z_-]+)(?:@({_VERSION}(?:/[!-~]+)?))?/?")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*:", re.ASCII | re.IGNORECASE).match
 _API_ASSET = re.compile(rf"/assets/({_UUID})(?:/|$)", re.ASCII | re.IGNORECASE).search
 _PAGE = re.compile(
@@ -205,11 +206,14 @@ def parse(text: str) -> Reference:
     if text.startswith("./"):
         return PathRef(_checked(text.removeprefix("./")))
     given = text.strip()
-    for form in (_doi, _address, _dandiset, _content):
-        found = form(given)
-        if found is not None:
-            return found
-    return _path(text)
+    return (
+        _doi(given)
+        or _address(given)
+        or _dandiset(given)
+        or _located(text.lstrip())  # blanks at its end may be the path's own
+        or _content(given)
+        or _path(text)
+    )
 
 
 def _doi(text: str) -> Reference | None:
@@ -246,15 +250,20 @@ def _key(text: str) -> Reference | None:
 
 
 def _dandiset(text: str) -> Reference | None:
-    """What goes by the identifier of a Dandiset, perhaps with a version and a path."""
+    """A Dandiset by its identifier, perhaps with a version; by an address of the `dandi` client, with a path, too."""
     if found := _COMPACT(text):
         return DandisetRef(found[2].zfill(6), found[3], found[1].upper())
     if found := _DANDI_ADDRESS(text):
         return _in_dandiset(found[2], found[3], found[1].upper(), unquote(found[4] or ""))
     if found := _PLAIN(text):
-        return DandisetRef(found[1].zfill(6), found[2])
-    if found := _AT_VERSION(text):
-        return _in_dandiset(found[1], found[2] or found[3], None, found[4] or "")
+        return DandisetRef(found[1].zfill(6), found[2] or found[3])
+    return None
+
+
+def _located(text: str) -> Reference | None:
+    """A path in a Dandiset, perhaps in one version of it."""
+    if found := _IN_VERSION(text):
+        return _in_dandiset(found[1], found[2] or found[3], None, found[4])
     if found := _IN_DANDISET(text):
         return _in_dandiset(found[1], None, None, found[2])
     return None
@@ -299,7 +308,7 @@ def _split(text: str) -> SplitResult:
         raise UsageError(f"{text!r} is no address: {error}") from None
 
 
-def _path(text: str) -> Reference:
+def _path(text: str) -> PathRef:
     if not text.strip() or _SCHEME(text):
         raise UsageError(f"{text!r} is nothing that can be looked up", hint=f"understood are {UNDERSTOOD}")
     return PathRef(_checked(text))

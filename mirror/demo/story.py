@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 
+from mirror.dataset.identity import ALL_DANDISETS
 from mirror.demo.archive import DemoArchive
 from mirror.demo.nwb import Recording, nwb_bytes
 from mirror.demo.samples import SLICE, sample_dandisets
@@ -81,6 +82,8 @@ class _Story:
         self._get()
         self._open_zarr()
         self._follow(identifier)
+        self._all_in_one(identifier)
+        self._ask()
         self._farewell()
 
     def _mirror(self, identifier: str) -> None:
@@ -133,8 +136,39 @@ class _Story:
         self._say("The draft has a history of its own, into which each published version is merged.")
         self._run(f"git -C {CLONE} log --graph --format='%h %s' -6")
 
+    def _all_in_one(self, identifier: str) -> None:
+        self._title("All Dandisets in one")
+        self._say(
+            "There is also one dataset of all Dandisets. Clone it, and get those that you need. Its branch releases has"
+            " a commit for each version ever published, whichever Dandiset it is of."
+        )
+        self._run(f"datalad clone {STORE}/public/alias/{ALL_DANDISETS}")
+        self._run(f"git -C {ALL_DANDISETS} log --format='%h %as %s' origin/releases")
+        self._say(
+            "Each of these commits is tagged with the DOI of its version. It holds all that was published by then, and"
+            " has the same hash in every mirror of the archive. So one DOI is enough to go back to that moment:"
+        )
+        self._run(f"git -C {ALL_DANDISETS} checkout -q {self._doi_tag()}")
+        self._run(f"datalad -C {ALL_DANDISETS} get -n {identifier}")
+        self._run(f"git -C {ALL_DANDISETS}/{identifier} describe")
+
+    def _ask(self) -> None:
+        self._title("Ask the mirror")
+        self._say("Where is it, and how do I get it? Ask by a DOI, an asset's id, a digest, a path.")
+        self._run(f"dandi-mirror resolve {self._doi_tag().removeprefix('doi/')} -c {SETTINGS}")
+        self._say("What is new? The mirror numbers all changes. The first sync brought six, and since then:")
+        self._run(f"dandi-mirror changes --since 6 -c {SETTINGS}")
+
     def _versions(self) -> list[str]:
-        command = ["git", "-C", CLONE, "tag", "--list", "0.*", "--sort=version:refname"]
+        return self._tags("--list", "0.*", "--sort=version:refname")
+
+    def _doi_tag(self) -> str:
+        """The tag under the DOI of the second version."""
+        (tag,) = self._tags("--points-at", f"{self._versions()[1]}^0", "doi/*")
+        return tag
+
+    def _tags(self, *options: str) -> list[str]:
+        command = ["git", "-C", CLONE, "tag", *options]
         result = subprocess.run(
             command, cwd=self._folder, env=self._environment, check=True, capture_output=True, text=True
         )

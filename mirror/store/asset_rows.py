@@ -14,10 +14,11 @@ from enum import IntEnum
 from hashlib import blake2b
 from uuid import UUID
 
+from mirror.errors import StoreError
 from mirror.store.asset_records import AssetRecord
 
-# All of the first bytes of an id (of a UUID: of what is random in it) or digest that an index has.
 _HEAD = 6
+"""How many bytes of an id, a digest or a hash the indexes have. They are random, and so nearly never the same."""
 
 ASSET_SCHEMA = f"""
     CREATE TABLE asset(
@@ -33,6 +34,8 @@ ASSET_SCHEMA = f"""
     CREATE INDEX asset_by_sha256 ON asset(substr(sha256, 1, {_HEAD})) WHERE sha256 IS NOT NULL;
     CREATE INDEX asset_of_zarr ON asset(dandiset) WHERE is_zarr;
 """
+
+DELETE_IT = "if it is damaged, delete it: the next `dandi-mirror sync` makes it anew"
 
 Packed = bytes | str | None
 
@@ -91,7 +94,9 @@ class AssetRows:
             (number, number, *self._this(record)),
         )
         if closed.rowcount != 1:
-            raise sqlite3.DataError(f"{record.path!r} goes, but {closed.rowcount} rows hold it")
+            raise StoreError(
+                f"{record.path!r} goes, but catalogue.sqlite has it {closed.rowcount} times", hint=DELETE_IT
+            )
 
     def take_over(self, number: int, release: int) -> None:
         """This draft state holds what a release holds."""
@@ -144,7 +149,7 @@ def head(packed: Packed) -> Packed:
 
 
 def path_hash(path: str) -> bytes:
-    return blake2b(path.encode(), digest_size=_HEAD).digest()
+    return blake2b(path.encode(errors="surrogatepass"), digest_size=_HEAD).digest()
 
 
 def packed_id(text: str | None) -> Packed:

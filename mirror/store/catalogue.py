@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -20,7 +20,17 @@ import msgspec
 
 from mirror.dataset.facts import Facts
 from mirror.errors import StoreError
-from mirror.store.asset_rows import ASSET_SCHEMA, Line, Packed, head, packed_id, packed_sha256, path_hash, unpacked
+from mirror.store.asset_rows import (
+    ASSET_SCHEMA,
+    DELETE_IT,
+    Line,
+    Packed,
+    head,
+    packed_id,
+    packed_sha256,
+    path_hash,
+    unpacked,
+)
 from mirror.store.cache import Format, open_cache, transaction
 
 _FORMAT = Format(
@@ -97,9 +107,14 @@ class Catalogue:
     ) -> None:
         self.db.close()
 
-    def writing(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def writing(self) -> Iterator[None]:
         """What is written in this block is there whole, or not at all."""
-        return transaction(self.db)
+        try:
+            with transaction(self.db):
+                yield
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path} cannot be written: {error}", hint=DELETE_IT) from error
 
     @property
     def is_complete(self) -> bool:
@@ -154,9 +169,10 @@ class Catalogue:
         if identifier is not None:
             where, values = f"{where} AND identifier = ?", (*values, identifier)
         order = "identifier, path, asset_id, content, sha256"
-        rows = (_Row(*row) for row in self._rows(f"{_ASSETS} WHERE {where} ORDER BY {order}", *values))
-        for _, found in groupby(rows, attrgetter("identifier")):
-            yield from self._occurrences(list(found))
+        with self._standing_still():
+            rows = (_Row(*row) for row in self._rows(f"{_ASSETS} WHERE {where} ORDER BY {order}", *values))
+            by_dandiset = groupby(rows, attrgetter("identifier"))
+            return iter([one for _, found in by_dandiset for one in self._occurrences(list(found))])
 
     def _occurrences(self, rows: list[_Row]) -> Iterator[Occurrence]:
         """The assets of one Dandiset, whose rows come in order."""
@@ -182,12 +198,25 @@ class Catalogue:
             ),
         )
 
+    @contextmanager
+    def _standing_still(self) -> Iterator[None]:
+        """Several questions get answers from one and the same moment, whatever is written meanwhile."""
+        if self.db.in_transaction:
+            yield
+            return
+        self.db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.db.execute("ROLLBACK")
+
     def _rows(self, question: str, *values: object) -> Iterator[tuple[Any, ...]]:
         try:
             yield from self.db.execute(question, values)
+        except UnicodeEncodeError:
+            return  # nothing here is called what is no text
         except sqlite3.DatabaseError as error:
-            hint = "delete it: the next `dandi-mirror sync` makes it anew"
-            raise StoreError(f"{self._path} cannot be read: {error}", hint=hint) from None
+            raise StoreError(f"{self._path} cannot be read: {error}", hint=DELETE_IT) from None
 
 
 _STANDINGS = """

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 _CACHE_KIB = 65_536
 """The indexes of a million assets are filled at random places."""
 
-_UNREADABLE = (OSError, ValueError, LookupError, msgspec.DecodeError, yaml.YAMLError)
-"""What damaged objects may bring about."""
+_FORESEEN = (OSError, ValueError, LookupError, msgspec.DecodeError, yaml.YAMLError)
+"""What damaged objects, or a full disk, may bring about."""
 
 
 class Chronicle:
@@ -78,12 +78,15 @@ class Chronicle:
         except MirrorError as error:
             self._fall_behind(identifier, str(error))
             raise
-        except _UNREADABLE as error:
-            reason = f"Dandiset {identifier} cannot be catalogued: {type(error).__name__}: {error}"
-            self._fall_behind(identifier, reason)
-            raise StoreError(reason, hint=f"`git fsck` in {self._store.alias(identifier)} may say more") from error
+        except _FORESEEN as error:
+            failure = StoreError(
+                f"Dandiset {identifier} cannot be catalogued: {type(error).__name__}: {error}",
+                hint=f"`git fsck` in {self._store.alias(identifier)} may say more",
+            )
+            self._fall_behind(identifier, str(failure))
+            raise failure from error
         if self.failures.pop(identifier, None) is not None:
-            self._db.execute("DELETE FROM behind WHERE identifier = ?", (identifier,))
+            self._write("DELETE FROM behind WHERE identifier = ?", identifier)
         return changes
 
     def catch_up(self) -> list[Change]:
@@ -146,7 +149,11 @@ class Chronicle:
 
     def _fall_behind(self, identifier: str, reason: str) -> None:
         self.failures[identifier] = reason
-        self._db.execute("INSERT OR REPLACE INTO behind VALUES (?, ?)", (identifier, reason))
+        self._write("INSERT OR REPLACE INTO behind VALUES (?, ?)", identifier, reason)
 
     def _note_finished(self, *, finished: bool) -> None:
-        self._db.execute("UPDATE mark SET finished = ?", (finished,))
+        self._write("UPDATE mark SET finished = ?", finished)
+
+    def _write(self, statement: str, *values: object) -> None:
+        with self._catalogue.writing():
+            self._db.execute(statement, values)

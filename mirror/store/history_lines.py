@@ -153,8 +153,8 @@ def move(before: State | None, state: State, changes: RecordChanges | None) -> M
 
 def move_back(objects: Objects, former: State, state: State) -> Move:
     """The step of a branch that was set back to where it had been. Nothing may be left of what it is set back from."""
+    now = objects.commit(state.oid).tree
     try:
-        before = objects.commit(former.oid).tree
+        return move(former, state, changed_records(objects, objects.commit(former.oid).tree, now))
     except MissingObject:
         return move(None, state, None)
-    return move(former, state, changed_records(objects, before, objects.commit(state.oid).tree))

@@ -6,7 +6,8 @@
         ria-layout-version  error_logs/
         alias/000027               -> ../2c5/7d0e2-…
         2c5/7d0e2-…/               a bare repository
-    STORE/state/                   store.json, dandisets/ID.json, zarrs/…, index.sqlite, lock, tmp/
+        changes.jsonl              the change feed
+    STORE/state/                   store.json, dandisets/ID.json, zarrs/…, index.sqlite, catalogue.sqlite, lock, tmp/
 """
 
 from __future__ import annotations

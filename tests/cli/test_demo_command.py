@@ -60,7 +60,7 @@ def test_the_whole_story_is_told_with_real_output(run: Run, tmp_path: Path) -> N
     assert "3 changed, 0 unchanged" in after(said, "dandi-mirror sync -c demo.yaml")
     assert "3 Dandisets, 3 versions, 12 assets" in after(said, "dandi-mirror status -c demo.yaml")
     assert "install(ok): " in after(said, "datalad clone mirror/public/alias/000001 ripples")
-    assert len(re.findall(r"^0\.\d{6}\.\d{4} ", after(said, "git -C ripples tag"), re.MULTILINE)) == 2
+    _, second = re.findall(r"^(0\.\d{6}\.\d{4}) ", after(said, "git -C ripples tag"), re.MULTILINE)
     assert "+Two mice, recorded while asleep. A fourth session was added." in said
     assert "get(ok): " in after(said, "datalad -C ripples get ")
     assert "\nM541 2024-01-03 " in after(said, 'python -c "')  # what is in the file that was got
@@ -68,6 +68,13 @@ def test_the_whole_story_is_told_with_real_output(run: Run, tmp_path: Path) -> N
     assert "\n(24, 24) of mean brightness 82.4\n" in said
     assert "1 changed, 2 unchanged" in said
     assert "update(ok): " in after(said, "datalad -C ripples update")
+    released = after(said, "git -C dandisets log").splitlines()[1:5]
+    assert [line.split()[2] for line in released] == ["000001", "000003", "000001", "000001"]
+    assert f"$ git -C dandisets checkout -q doi/10.80507/demo-dandi.000001/{second}\n" in said
+    assert "install(ok): " in after(said, "datalad -C dandisets get -n 000001")
+    assert after(said, "git -C dandisets/000001 describe").splitlines()[1] == second
+    assert f"#~000001@{second}'\n" in after(said, f"dandi-mirror resolve 10.80507/demo-dandi.000001/{second}")
+    assert re.findall(r"^ +(\d+) ", after(said, "dandi-mirror changes --since 6"), re.MULTILINE) == ["7", "8"]
     assert "dandi-mirror sync 000027\n    datalad clone dandi-mirror/public/alias/000027\n" in said
     assert f"{folder / 'mirror'}\n" in said
 

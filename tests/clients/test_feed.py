@@ -113,7 +113,7 @@ def test_one_who_follows_the_feed_has_all_refs_and_fetches_only_what_moved(follo
     archive.rename_asset("000003", "sub-1/a.nwb", "sub-2/a.nwb")
     archive.publish("000003")
     followed.sync()
-    archive.clock.advance(days=1)
+    archive.add_asset("000003", "sub-3/b.nwb", b"b")
     archive.publish("000003")
     followed.sync()
     assert followed.visit() == {"000001", "000003"}
@@ -124,6 +124,7 @@ def test_one_who_follows_the_feed_has_all_refs_and_fetches_only_what_moved(follo
 
 def test_addresses_that_are_withdrawn_reach_one_who_follows(followed: Followed) -> None:
     archive = followed.archive
+    followed.sync()
     blob = archive.asset("000002", "sub-1/a.nwb").blob
     archive.remove_asset("000002", "sub-1/a.nwb")
     followed.sync()

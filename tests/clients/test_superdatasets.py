@@ -26,7 +26,7 @@ ZARR = "sub-R1/sub-R1_SPIM.zarr"
 CHUNKS = {".zarray": b'{"zarr_format": 2}', "0/0": b"the first chunk", "0/1": b"the second chunk"}
 OF_MICE = {"name": "of-mice", "where": "species ~ 'Mus musculus'"}
 FOLLOW = ("update", "-r", "--how", "ff-only", "--follow", "parentds")
-"""what the README tells people to type: each Dandiset at what the superdataset has of it"""
+"""everything that is here, to what the superdataset has of it"""
 
 
 @dataclass
@@ -78,11 +78,12 @@ class _Interrupted:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A demo archive's Dandisets, and the versions published so far, in their order."""
+class Authors:
+    """Those who write the Dandisets of a demo archive."""
 
     archive: DemoArchive
     versions: list[tuple[str, str]]
+    """what they published so far, in this order"""
 
     def publish(self, identifier: str) -> None:
         self.archive.clock.advance(days=1)
@@ -122,21 +123,21 @@ class Told:
         self.write(MICE, "# Mice, and an edit\n")
 
 
-def begin(archive: DemoArchive) -> Told:
-    told = Told(archive, [])
+def authors_of(archive: DemoArchive) -> Authors:
+    authors = Authors(archive, [])
     for identifier, name in ((MICE, "Mice"), (TRACK, "Rats on a track"), (PILOT, "Pilot")):
         archive.create_dandiset(name, identifier=identifier)
         archive.add_asset(identifier, "README.md", f"# {name}\n".encode())
-    told.record(MICE, Recording("M1", "a", species=MOUSE))
-    told.record(TRACK, Recording("R1", "a", species=RAT))
+    authors.record(MICE, Recording("M1", "a", species=MOUSE))
+    authors.record(TRACK, Recording("R1", "a", species=RAT))
     archive.add_zarr(TRACK, ZARR, CHUNKS)
-    told.record(PILOT, Recording("M2", "a", species=MOUSE))
-    told.publish(MICE)
-    told.publish(PILOT)
-    told.write(MICE, "# Mice, again\n")
-    told.publish(MICE)
-    told.write(PILOT, "# Pilot, and what came of it\n")
-    return told
+    authors.record(PILOT, Recording("M2", "a", species=MOUSE))
+    authors.publish(MICE)
+    authors.publish(PILOT)
+    authors.write(MICE, "# Mice, again\n")
+    authors.publish(MICE)
+    authors.write(PILOT, "# Pilot, and what came of it\n")
+    return authors
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Scene:
     """A store that stands still, and where its superdatasets can be cloned from."""
 
     mirror: Mirror
-    told: Told
+    authors: Authors
     url: str
 
     def address(self, way: str, name: str = "dandisets", at: str = "") -> str:
@@ -160,23 +161,23 @@ class Scene:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory, served: Callable[..., Any]) -> Iterator[Scene]:
     with DemoArchive(start=START, seed=1) as archive:
-        told = begin(archive)
+        authors = authors_of(archive)
         mirror = Mirror(archive, tmp_path_factory.mktemp("superdatasets") / "store")
         mirror.sync()
         with served(mirror.public) as url:
-            yield Scene(mirror, told, url)
+            yield Scene(mirror, authors, url)
 
 
 @pytest.fixture
-def told() -> Iterator[Told]:
+def authors() -> Iterator[Authors]:
     """An archive of one's own, to change."""
     with DemoArchive(start=START, seed=1) as archive:
-        yield begin(archive)
+        yield authors_of(archive)
 
 
 @pytest.fixture
-def mirror(told: Told, tmp_path: Path) -> Mirror:
-    mirror = Mirror(told.archive, tmp_path / "store")
+def mirror(authors: Authors, tmp_path: Path) -> Mirror:
+    mirror = Mirror(authors.archive, tmp_path / "store")
     mirror.sync()
     return mirror
 
@@ -184,7 +185,7 @@ def mirror(told: Told, tmp_path: Path) -> Mirror:
 def installed(clone: Any) -> dict[str, str]:
     """The Dandisets that are here, with the commits they are at."""
     lines = [line.split() for line in clone.git("submodule", "status").splitlines() if line[0] != "-"]
-    return {name: commit for commit, name, *_ in lines}
+    return {name: commit.lstrip("+") for commit, name, *_ in lines}
 
 
 def described(clone: Any) -> dict[str, str]:
@@ -261,15 +262,15 @@ def test_a_doi_is_the_state_of_all_that_was_published_then(
     scene: Scene, clone_of: Callable[..., Any], way: str
 ) -> None:
     """Of the path, DataLad knows no `@`: there one checks it out."""
-    tag = f"doi/{scene.told.doi(1)}"
+    tag = f"doi/{scene.authors.doi(1)}"
     clone = clone_of(scene.address(way, at=tag))
     if way == "path":
         clone.git("checkout", "-q", tag)
     clone.datalad("get", "-n", MICE)
-    assert described(clone) == dict(scene.told.versions[:1])
+    assert described(clone) == dict(scene.authors.versions[:1])
     assert clone.read(f"{MICE}/README.md") == b"# Mice\n"
     clone.datalad("get", "-n", "-r", ".")
-    assert described(clone) == dict(scene.told.versions[:2])
+    assert described(clone) == dict(scene.authors.versions[:2])
     assert clone.git("describe", "--tags") == tag
     clone.assert_clean()
 
@@ -278,17 +279,17 @@ def test_releases_has_each_dandiset_at_its_latest_version(scene: Scene, clone_of
     clone = clone_of(scene.address("ria+file", at="releases"))
     assert clone.git("symbolic-ref", "--short", "HEAD") == "releases"
     clone.datalad("get", "-n", "-r", ".")
-    assert described(clone) == scene.told.latest
+    assert described(clone) == scene.authors.latest
     clone.assert_clean()
 
 
 def test_the_log_of_releases_is_the_archives_own(scene: Scene, clone_of: Callable[..., Any]) -> None:
     clone = clone_of(scene.address("http"))
     lines = clone.git("log", "--reverse", "--format=%as %(trailers:key=DOI,valueonly)", "origin/releases").split("\n")
-    told = [f"2026-11-{21 + day} {scene.told.doi(day)}" for day in range(3)]
-    assert [line for line in lines if line] == told
+    expected = [f"2026-11-{21 + day} {scene.authors.doi(day)}" for day in range(3)]
+    assert [line for line in lines if line] == expected
     tags = clone.git("tag", "--list", "--sort=creatordate", "--merged", "draft").splitlines()
-    assert tags == [f"doi/{scene.told.doi(number)}" for number in range(3)]
+    assert tags == [f"doi/{scene.authors.doi(number)}" for number in range(3)]
 
 
 def test_git_finds_nothing_wrong(scene: Scene, clone_of: Callable[..., Any], run: Callable[..., str]) -> None:
@@ -296,7 +297,9 @@ def test_git_finds_nothing_wrong(scene: Scene, clone_of: Callable[..., Any], run
     assert clone.git("fsck", "--strict", "--full", "--no-dangling") == ""
     for name in ("dandisets", "of-mice"):
         assert run("git", "-C", scene.mirror.alias(name), "fsck", "--strict", "--full") == ""
-    assert clone.git("describe", "--tags") == f"doi/{scene.told.doi(2)}-1-g{clone.git('rev-parse', '--short', 'HEAD')}"
+    assert (
+        clone.git("describe", "--tags") == f"doi/{scene.authors.doi(2)}-1-g{clone.git('rev-parse', '--short', 'HEAD')}"
+    )
 
 
 def test_a_query_has_what_matches_and_works_alike(
@@ -307,9 +310,9 @@ def test_a_query_has_what_matches_and_works_alike(
     assert installed(clone) == drafts(run, scene.mirror, MICE, PILOT)
     assert clone.read(f"{PILOT}/{Recording('M2', 'a').path}") == b"what was recorded of M2 in a"
     clone.assert_clean()
-    old = clone_of(scene.address("ria+http", "of-mice", at=f"doi/{scene.told.doi(0)}"), "old")
+    old = clone_of(scene.address("ria+http", "of-mice", at=f"doi/{scene.authors.doi(0)}"), "old")
     old.datalad("get", "-n", "-r", ".")
-    assert described(old) == dict(scene.told.versions[:1])
+    assert described(old) == dict(scene.authors.versions[:1])
     old.assert_clean()
 
 
@@ -319,9 +322,9 @@ def test_dandisets_that_are_here_are_set_to_another_state_by_git(
     """Git leaves in place what that state has none of, and nothing is lost on the way there and back."""
     clone = clone_of(scene.address("path"))
     clone.datalad("get", "-n", "-r", ".")
-    clone.git("checkout", "-q", f"doi/{scene.told.doi(0)}")
+    clone.git("checkout", "-q", f"doi/{scene.authors.doi(0)}")
     clone.git("submodule", "update")
-    assert described(clone) == dict(scene.told.versions[:1])
+    assert described(clone) == dict(scene.authors.versions[:1])
     assert clone.git("status", "--porcelain").splitlines() == [f"?? {TRACK}/", f"?? {PILOT}/"]
     clone.git("checkout", "-q", "draft")
     clone.git("submodule", "update")
@@ -338,7 +341,7 @@ def test_dandisets_that_are_here_are_set_to_another_state_by_git(
     ],
 )
 def test_a_clone_follows_two_rounds_of_changes(
-    told: Told,
+    authors: Authors,
     mirror: Mirror,
     clone_of: Callable[..., Any],
     run: Callable[..., str],
@@ -350,7 +353,7 @@ def test_a_clone_follows_two_rounds_of_changes(
         clone = clone_of(mirror.alias("dandisets") if way == "path" else f"ria+{url}#~dandisets")
         clone.datalad("get", "-n", "-r", ".")
         here = [MICE, TRACK, PILOT]
-        for change in (told.first_round, told.second_round):
+        for change in (authors.first_round, authors.second_round):
             change()
             mirror.sync()
             clone.datalad(*update)
@@ -372,18 +375,18 @@ def test_a_clone_follows_two_rounds_of_changes(
 
 @pytest.mark.parametrize("how", ["ff-only", "merge"])
 def test_without_r_the_superdataset_alone_moves_until_an_update_with_r(
-    told: Told, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str], how: str
+    authors: Authors, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str], how: str
 ) -> None:
     clone, bare = (clone_of(mirror.alias("dandisets"), name) for name in ("clone", "bare"))
     clone.datalad("get", "-n", MICE)
     before = installed(clone)
-    told.first_round()
+    authors.first_round()
     mirror.sync()
     for one in (clone, bare):
         one.datalad("update", "--how", how)
         assert one.git("rev-parse", "HEAD") == one.git("rev-parse", "origin/draft")
     bare.assert_clean()  # with no Dandiset in it there is nothing to be left behind
-    assert installed(clone) == {f"{MICE}": before[MICE]}
+    assert installed(clone) == before
     assert clone.git("status", "--porcelain") == f" M {MICE}"
     clone.datalad(*FOLLOW)
     assert installed(clone) == drafts(run, mirror, MICE)
@@ -391,13 +394,13 @@ def test_without_r_the_superdataset_alone_moves_until_an_update_with_r(
 
 
 def test_work_of_ones_own_beside_the_dandisets_is_merged(
-    told: Told, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str]
+    authors: Authors, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str]
 ) -> None:
     clone = clone_of(mirror.alias("dandisets"))
     clone.datalad("get", "-n", "-r", ".")
     (clone.path / "analysis.txt").write_text("my own result\n")
     clone.datalad("save", "-m", "My work")
-    for change in (told.first_round, told.second_round):
+    for change in (authors.first_round, authors.second_round):
         change()
         mirror.sync()
         clone.datalad("update", "-r", "--how", "merge", "--follow", "parentds")
@@ -410,33 +413,33 @@ def test_work_of_ones_own_beside_the_dandisets_is_merged(
 
 
 def test_a_clone_of_releases_follows_what_is_published(
-    told: Told, mirror: Mirror, clone_of: Callable[..., Any]
+    authors: Authors, mirror: Mirror, clone_of: Callable[..., Any]
 ) -> None:
     clone = clone_of(f"ria+file://{mirror.public}#~dandisets@releases")
     clone.datalad("get", "-n", "-r", ".")
-    for change in (told.first_round, told.second_round):
+    for change in (authors.first_round, authors.second_round):
         change()
         mirror.sync()
         clone.datalad(*FOLLOW)
         assert clone.git("rev-parse", "HEAD") == clone.git("rev-parse", "origin/releases")
-        assert described(clone) == {name: told.latest[name] for name in (MICE, PILOT)}
+        assert described(clone) == {name: authors.latest[name] for name in (MICE, PILOT)}
         clone.assert_clean()
     clone.datalad("get", "-n", LATER)
-    assert described(clone) == told.latest
+    assert described(clone) == authors.latest
     clone.assert_clean()
 
 
 def test_dandisets_without_a_branch_are_updated_too(
-    told: Told, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str]
+    authors: Authors, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str]
 ) -> None:
     """`git submodule update` leaves them so; without `--follow parentds` DataLad would not know where to go."""
     clone = clone_of(mirror.alias("dandisets"))
-    clone.git("checkout", "-q", f"doi/{told.doi(0)}")
+    clone.git("checkout", "-q", f"doi/{authors.doi(0)}")
     clone.datalad("get", "-n", MICE)
     clone.git("checkout", "-q", "draft")
     clone.git("submodule", "update")
     assert clone.sub(MICE).git("branch", "--show-current") == ""
-    told.first_round()
+    authors.first_round()
     mirror.sync()
     clone.datalad(*FOLLOW)
     assert installed(clone) == drafts(run, mirror, MICE)
@@ -444,7 +447,7 @@ def test_dandisets_without_a_branch_are_updated_too(
 
 
 def test_an_update_amid_a_sync_stays_with_the_superdataset(
-    told: Told, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str]
+    authors: Authors, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str]
 ) -> None:
     """Without `--follow parentds`, DataLad goes ahead of it and saves that: such a clone has to be set back."""
     staying, ahead = (clone_of(mirror.alias("dandisets"), name) for name in ("staying", "ahead"))
@@ -456,7 +459,7 @@ def test_an_update_amid_a_sync_stays_with_the_superdataset(
         staying.datalad(*FOLLOW)
         ahead.datalad("update", "-r", "--how", "ff-only")
 
-    told.first_round()
+    authors.first_round()
     mirror.sync(amid=update)
     assert installed(staying) == before
     staying.assert_clean()
@@ -472,13 +475,13 @@ def test_an_update_amid_a_sync_stays_with_the_superdataset(
 
 @pytest.mark.parametrize("when", ["before the update", "after it"])
 def test_a_dandiset_that_matches_no_more_is_dropped_by_its_user(
-    told: Told, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str], when: str
+    authors: Authors, mirror: Mirror, clone_of: Callable[..., Any], run: Callable[..., str], when: str
 ) -> None:
     """Git leaves in place what a user may have worked in."""
     clone = clone_of(mirror.alias("of-mice"))
     clone.datalad("get", "-r", ".")
-    told.archive.remove_asset(PILOT, Recording("M2", "a").path)
-    told.record(PILOT, Recording("R2", "a", species=RAT))
+    authors.archive.remove_asset(PILOT, Recording("M2", "a").path)
+    authors.record(PILOT, Recording("R2", "a", species=RAT))
     mirror.sync()
     if when == "before the update":
         clone.datalad("drop", "--what", "all", "-r", PILOT)
@@ -493,13 +496,13 @@ def test_a_dandiset_that_matches_no_more_is_dropped_by_its_user(
 
 
 def test_two_mirrors_made_at_different_times_have_the_same_releases(
-    told: Told, mirror: Mirror, run: Callable[..., str], tmp_path: Path
+    authors: Authors, mirror: Mirror, run: Callable[..., str], tmp_path: Path
 ) -> None:
-    for change in (told.first_round, told.second_round):
+    for change in (authors.first_round, authors.second_round):
         change()
         published = mirror.sync()
         assert not any(written.late for written in published.superdatasets)
-    late = Mirror(told.archive, tmp_path / "late")
+    late = Mirror(authors.archive, tmp_path / "late")
     late.sync()
     for name in ("dandisets", "of-mice"):
         early_refs, late_refs = (
@@ -507,6 +510,6 @@ def test_two_mirrors_made_at_different_times_have_the_same_releases(
             for one in (mirror, late)
         )
         assert early_refs == late_refs
-        assert len(early_refs.splitlines()) == 1 + len(told.versions)
+        assert len(early_refs.splitlines()) == 1 + len(authors.versions)
         for one in (mirror, late):
             assert run("git", "-C", one.alias(name), "fsck", "--strict", "--full") == ""

@@ -79,6 +79,7 @@ def test_what_a_doi_says_is_read_off_it_where_it_has_the_archives_form(text: str
         (f"000003/{VERSION}", DandisetRef("000003", VERSION)),
         ("000003/draft", DandisetRef("000003", "draft")),
         ("000003/", DandisetRef("000003")),
+        (f" 000003/{VERSION}/\n", DandisetRef("000003", VERSION)),
         ("DANDI:000003", DandisetRef("000003", None, "DANDI")),
         ("dandi:3", DandisetRef("000003", None, "DANDI")),
         (f"DANDI:000003/{VERSION}", DandisetRef("000003", VERSION, "DANDI")),
@@ -110,6 +111,7 @@ def test_what_a_doi_says_is_read_off_it_where_it_has_the_archives_form(text: str
         ("ria+file:///data/dandi/public#~000003", DandisetRef("000003")),
         (f"ria+https://mirror.example.org/dandi#~000003@{VERSION}", DandisetRef("000003", VERSION)),
         ("/data/dandi/public/alias/000003", DandisetRef("000003")),
+        ("https://mirror.example.org/dandi/alias/000003", DandisetRef("000003")),
         (
             f"ria+https://mirror.example.org/dandi#~000003@doi/10.48324/dandi.000003/{VERSION}",
             DoiRef(f"10.48324/dandi.000003/{VERSION}"),
@@ -212,7 +214,7 @@ uuids = st.uuids().map(str)
 references = st.one_of(
     st.builds(DandisetRef, identifiers, st.none() | versions, archives),
     st.builds(PathRef, paths),
-    st.builds(PathRef, paths.filter(lambda path: path == path.strip()), identifiers, st.none() | versions, archives),
+    st.builds(PathRef, paths, identifiers, st.none() | versions, archives),
     st.builds(DoiRef, st.from_regex(r"10\.[0-9]{4,9}/[a-z0-9.]+(/[a-z0-9.]+)?", fullmatch=True)),
     st.builds(UuidRef, uuids),
     st.builds(AssetRef, uuids),
@@ -228,6 +230,7 @@ references = st.one_of(
 @example(PathRef("x#1?y&z", "000003", None, "DANDI"))
 @example(PathRef("x#1?y&z+%20", "000003", VERSION, "dandiarchive.org"))
 @example(PathRef("0.1.2/x", "000003"))
+@example(PathRef("x \r", "000003"))
 @example(PathRef("versions/x", "000003", None, "dandiarchive.org"))
 def test_the_text_of_a_reference_reads_back_as_the_same(reference: Reference) -> None:
     assert parse(str(reference)) == reference

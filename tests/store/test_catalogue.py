@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable
 from hashlib import sha256
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from mirror.demo.zarr_files import sample_image, zarr_files
+from mirror.errors import StoreError
 from mirror.store.catalogue import Catalogue, Occurrence
 from mirror.store.store import Store
 
@@ -380,3 +382,83 @@ def test_reading_goes_on_while_it_is_written(mirror: Any) -> None:
             writing.db.execute("DELETE FROM state")
             assert len(list(catalogue.standings())) == 1
         assert list(catalogue.standings()) == []
+
+
+STRANGER = 65534
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+
+
+def said_by_stranger(say: Callable[[], str]) -> str:
+    """What somebody says who owns nothing here."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setresgid(STRANGER, STRANGER, STRANGER)
+            os.setresuid(STRANGER, STRANGER, STRANGER)
+            said = say()
+        except BaseException as error:
+            said = f"{type(error).__name__}: {error}"
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading) as pipe:
+        said = pipe.read()
+    os.waitpid(child, 0)
+    return said
+
+
+@pytest.fixture
+def public(mirror: Any) -> Any:
+    """The mirror, in a folder that others can look into; pytest's own are closed to them."""
+    for folder in mirror.store.root.parents:
+        if folder.stat().st_mode & 0o005 != 0o005:
+            folder.chmod(0o755)
+    return mirror
+
+
+@needs_root
+def test_who_may_only_read_the_store_asks_it_all_the_same(public: Any) -> None:
+    store = public.store
+
+    def say() -> str:
+        with store.catalogue() as catalogue:
+            (found,) = catalogue.assets(path="README.md")
+            return f"{found.draft} {len(list(catalogue.standings()))}"
+
+    before = os.umask(0o077)
+    try:
+        assert "cannot be read" in said_by_stranger(say)
+        public.follow()
+        assert said_by_stranger(say) == f"{public.draft} 1"
+        with public.chronicle() as chronicle:
+            chronicle.begin()
+            assert said_by_stranger(say) == f"{public.draft} 1"
+    finally:
+        os.umask(before)
+
+
+def test_answers_are_of_one_moment(mirror: Any) -> None:
+    """Between two questions that one answer takes, another process may rewrite everything."""
+    mirror.follow()
+    with mirror.store.catalogue() as catalogue:
+        found = catalogue.assets(path="README.md")
+        lose = Catalogue(catalogue_file(mirror.store))
+        with lose, lose.writing():
+            lose.db.execute("DELETE FROM state")
+        assert only(list(found)).draft == mirror.draft
+
+
+def test_what_is_no_text_is_nowhere(mirror: Any) -> None:
+    mirror.follow()
+    assert assets(mirror, path="sub-1/\udcff") == assets(mirror, content="\udcff") == []
+
+
+def test_damage_that_shows_late_is_told_with_what_to_do(mirror: Any) -> None:
+    mirror.follow()
+    path = catalogue_file(mirror.store)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StoreError, match="catalogue.sqlite cannot be read: .*if it is damaged, delete it"):
+        assets(mirror, path="README.md")

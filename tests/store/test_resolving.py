@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from mirror.config import Settings
+from mirror.dataset.identity import superdataset_id
 from mirror.dataset.references import parse
 from mirror.demo import DemoArchive
 from mirror.store.addresses import Addresses
@@ -348,6 +349,25 @@ def test_a_commit_of_a_zarr_is_found(scene: Scene) -> None:
     answer = scene.one(commit)
     assert (answer.kind, answer.dataset) == (Kind.ZARR, scene.zarr_id)
     assert answer.checkout == f"git -C {scene.zarr_id} checkout {commit}"
+
+
+def test_a_superdataset_is_found_by_name_id_and_commit(scene: Scene) -> None:
+    dataset_id = superdataset_id(scene.store.facts.instance_url, "mouse-ephys")
+    scene.store.create_dataset(dataset_id)
+    scene.store.publish_as("mouse-ephys", dataset_id)
+    tree = scene.git("mouse-ephys", "hash-object", "-w", "-t", "tree", os.devnull)
+    commits = [scene.git("mouse-ephys", "commit-tree", "-m", text, tree) for text in ("earlier", "now")]
+    scene.git("mouse-ephys", "update-ref", "refs/heads/draft", commits[1])
+    answer = scene.one("mouse-ephys")
+    assert (answer.kind, answer.dataset, answer.clone) == (
+        Kind.SUPERDATASET,
+        "mouse-ephys",
+        scene.address("mouse-ephys"),
+    )
+    assert answer.draft is not None
+    assert answer.draft.commit == commits[1]
+    assert scene.found(dataset_id) == scene.found(f"ria+{URL}#~mouse-ephys") == (answer,)
+    assert scene.one(commits[0]).checkout == f"git -C mouse-ephys checkout {commits[0]}"
 
 
 def test_what_nobody_has_is_not_found(scene: Scene) -> None:

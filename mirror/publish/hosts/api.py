@@ -10,7 +10,8 @@ from typing import Any
 from mirror.config import Host
 from mirror.errors import HostError
 from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
-from mirror.publish.hosts.git_push import Git, Remote
+from mirror.publish.hosts.git_environment import Remote
+from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
 from mirror.publish.hosts.rest import Reply, Rest
 from mirror.publish.hosts.secret import Secret
@@ -103,7 +104,7 @@ class ApiHost(ABC):
         return Prepared(created, self._is_private(standing))
 
     def push(self, wanted: Wanted) -> None:
-        self._git.push(wanted.repository, self._remote(wanted.name))
+        self._git.push(wanted.repository, self.remote(wanted.name))
 
     def set_default_branch(self, wanted: Wanted) -> None:
         branch = wanted.default_branch
@@ -144,7 +145,8 @@ class ApiHost(ABC):
     def _edit(self, name: str, changes: Fields) -> dict[str, Any]:
         return self.rest.send(self.edit_method, self.path(name), changes, expect=(200,)).fields()
 
-    def _remote(self, name: str) -> Remote:
+    def remote(self, name: str) -> Remote:
+        """Where git pushes a repository to."""
         url = self._push_url.replace("{owner}", self.owner).replace("{name}", name)
         over_http = url.startswith(("http://", "https://"))
         return Remote(url, self._header if over_http else None)

@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 from mirror.config import Host
 from mirror.errors import HostError
+from mirror.publish.hosts.complaints import spoken
 from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
-from mirror.publish.hosts.git_push import Git, Remote, spoken
+from mirror.publish.hosts.git_environment import Remote
+from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
 from mirror.publish.hosts.secret import Secret
 from mirror.publish.hosts.target import Prepared, Wanted

@@ -16,8 +16,10 @@ from mirror.config import Host
 from mirror.dataset.identity import store_annex_uuid
 from mirror.errors import HostError
 from mirror.git.process import PUBLIC_UMASK
+from mirror.publish.hosts.complaints import spoken
 from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
-from mirror.publish.hosts.git_push import Git, Remote, push_environment, spoken
+from mirror.publish.hosts.git_environment import Remote, push_environment
+from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
 from mirror.publish.hosts.secret import Secret
 from mirror.publish.hosts.target import Prepared, Wanted

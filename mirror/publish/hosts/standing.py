@@ -73,9 +73,10 @@ class Gap:
 
 def gap(host: Host, publication: Publication, refs: str, mark: Mark) -> Gap:
     """`refs`: the digest of what the repository now holds."""
+    has_api = host.kind in WITH_API
     return Gap(
         settings=mark.settings != settings_digest(host, publication),
         refs=mark.refs != refs,
-        default_branch=mark.default_branch != publication.default_branch,
-        releases=host.releases and host.kind in WITH_API and mark.released != refs,
+        default_branch=has_api and mark.default_branch != publication.default_branch,
+        releases=has_api and host.releases and mark.released != refs,
     )

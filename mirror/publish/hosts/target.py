@@ -47,10 +47,10 @@ class Target(Protocol):
         """Bring all branches and tags there, all or none. `RepositoryMissing` when there is no such repository."""
 
     def set_default_branch(self, wanted: Wanted) -> None:
-        """For a repository that has this branch."""
+        """For a repository that has this branch, on a host with an API."""
 
     def release(self, name: str, release: Release) -> None:
-        """Make a release of a tag that is there; one that exists stays as it is."""
+        """Make a release of a tag that is there, on a host with an API; one that exists stays as it is."""
 
     def hide(self, wanted: Wanted) -> None:
         """Make private what is public there. `RepositoryMissing` when it is gone; that will do as well."""

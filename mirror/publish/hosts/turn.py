@@ -9,7 +9,7 @@ from mirror.publish.hosts.failures import RepositoryMissing
 from mirror.publish.hosts.marks import Mark, Marks
 from mirror.publish.hosts.outcome import HostOutcome
 from mirror.publish.hosts.patience import Waiting
-from mirror.publish.hosts.standing import gap, settings_digest
+from mirror.publish.hosts.standing import Gap, gap, settings_digest
 from mirror.publish.hosts.target import Target, Wanted
 from mirror.publish.publication import Publication
 
@@ -39,12 +39,15 @@ class Turn:
     def _mark(self) -> Mark:
         return self._marks[self._publication.name]
 
+    def _gap(self) -> Gap:
+        return gap(self._host, self._publication, self._refs, self._mark)
+
     def _note(self, **changes: object) -> None:
         self._marks.note(replace(self._mark, **changes))
 
     def bring(self, *, held_back: bool = False) -> None:
         """Bring the host up to date, step by step; `HostError` where a step fails. `held_back`: all but the push."""
-        missing = gap(self._host, self._publication, self._refs, self._mark)
+        missing = self._gap()
         if held_back and missing.refs:
             if self._mark.is_there and missing.settings:
                 self._prepare()
@@ -53,10 +56,11 @@ class Turn:
             self._prepare()
         if missing.refs:
             self._push()
-        if self._mark.default_branch != self._publication.default_branch:
+        # What a repository lacked may be more by now: it was perhaps made anew.
+        if self._gap().default_branch:
             self._target.set_default_branch(self._wanted())
             self._note(default_branch=self._publication.default_branch)
-        if gap(self._host, self._publication, self._refs, self._mark).releases:
+        if self._gap().releases:
             self._release()
         self._note(failure=None)
 

@@ -157,6 +157,12 @@ def family(world: World) -> World:
 
 
 @pytest.fixture
+def single(world: World) -> World:
+    world.add("000027")
+    return world
+
+
+@pytest.fixture
 def git_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[GitServer]:
     """Plain git over HTTP, for those who have the token."""
     server = GitServer(tmp_path / "server")
@@ -203,6 +209,12 @@ def site_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 @pytest.fixture(params=["github", "forgejo", "gitlab"])
 def site(request: pytest.FixtureRequest, site_of: Callable[[str], Site]) -> Site:
     return site_of(request.param)
+
+
+@pytest.fixture
+def github(site_of: Callable[[str], Site]) -> Site:
+    """Where one kind of host tells of all."""
+    return site_of("github")
 
 
 @pytest.fixture(name="git")

@@ -86,16 +86,16 @@ def test_a_description_is_cut_to_what_the_host_takes(world, site):
     assert world.push(site.host()).ok
 
 
-def test_the_owner_may_be_the_user_whose_token_it_is(family, site, refs_of):
-    outcome = family.push(site.host(owner="labuser"))
+def test_the_owner_may_be_the_user_whose_token_it_is(single, site, refs_of):
+    outcome = single.push(site.host(owner="labuser"))
 
     assert outcome.ok, outcome
     repo = site.server.repo("000027", owner="labuser")
-    assert refs_of(repo.folder) == refs_of(family.sources["000027"].path)
+    assert refs_of(repo.folder) == refs_of(single.sources["000027"].path)
 
 
-def test_an_unknown_owner_stops_the_host(family, site):
-    outcome = family.push(site.host(owner="nobody"))
+def test_an_unknown_owner_stops_the_host(single, site):
+    outcome = single.push(site.host(owner="nobody"))
 
     assert "nobody" in outcome.stopped
     assert len(site.server.api_requests()) <= 3
@@ -109,10 +109,10 @@ def test_a_group_within_a_group(world, site_of):
     assert site.server.repo("000027", owner="institute/lab").has("refs/heads/draft")
 
 
-def test_gitea_is_spoken_to_like_forgejo(family, site_of):
+def test_gitea_is_spoken_to_like_forgejo(single, site_of):
     site = site_of("gitea")
 
-    assert family.push(site.host()).ok
+    assert single.push(site.host()).ok
     assert site.server.repo("000027").fields["default_branch"] == "draft"
 
 
@@ -294,39 +294,39 @@ def test_a_new_repository_that_git_does_not_find_yet_is_waited_for(world, site):
     assert len(world.slept) == 2
 
 
-def test_a_wrong_token_stops_the_host_at_once(family, site, monkeypatch):
+def test_a_wrong_token_stops_the_host_at_once(single, site, monkeypatch):
     monkeypatch.setenv(f"{site.kind.upper()}_TOKEN", "another")
-    outcome = family.push(site.host())
+    outcome = single.push(site.host())
 
     assert "401" in outcome.stopped
     assert "the token is wrong, or has expired" in outcome.stopped
     assert len(site.server.requests) == 1
 
 
-def test_a_missing_token_is_told_by_the_name_of_its_variable(family, site, monkeypatch):
+def test_a_missing_token_is_told_by_the_name_of_its_variable(single, site, monkeypatch):
     monkeypatch.delenv(f"{site.kind.upper()}_TOKEN")
-    outcome = family.push(site.host())
+    outcome = single.push(site.host())
 
     assert f"{site.kind.upper()}_TOKEN has no token" in outcome.stopped
     assert (
-        family.push(site.host(token_variable="LAB_TOKEN")).stopped == "the environment variable LAB_TOKEN has no token"
+        single.push(site.host(token_variable="LAB_TOKEN")).stopped == "the environment variable LAB_TOKEN has no token"
     )
 
 
-def test_a_token_that_may_not_create_stops_the_host(family, site):
+def test_a_token_that_may_not_create_stops_the_host(single, site):
     site.server.fault(403, {"message": "Resource not accessible by personal access token"}, times=9, on="^POST")
-    outcome = family.push(site.host())
+    outcome = single.push(site.host())
 
     assert "the token may not make" in outcome.stopped
     assert "Resource not accessible" in outcome.stopped
 
 
-def test_server_errors_are_tried_again(family, site):
+def test_server_errors_are_tried_again(single, site):
     site.server.fault(502, times=3, on="^(GET|POST) /api")
 
-    assert family.push(site.host()).ok
-    assert len(family.slept) == 3
-    assert family.slept[0] < family.slept[2]
+    assert single.push(site.host()).ok
+    assert len(single.slept) == 3
+    assert single.slept[0] < single.slept[2]
 
 
 def test_server_errors_at_one_repository_do_not_stop_the_others(family, site):
@@ -338,14 +338,14 @@ def test_server_errors_at_one_repository_do_not_stop_the_others(family, site):
     assert list(outcome.held_back) == ["dandisets"]
 
 
-def test_server_errors_at_three_in_a_row_stop_the_host(world, site):
+def test_server_errors_at_three_in_a_row_stop_the_host(world, github):
     for number in range(9):
         world.add(f"00000{number}")
-    site.server.fault(503, times=999, on="^GET")
-    outcome = world.push(site.host())
+    github.server.fault(503, times=999, on="^GET")
+    outcome = world.push(github.host())
 
     assert "3 repositories in a row" in outcome.stopped
-    assert len(site.server.requests) == 12
+    assert len(github.server.requests) == 12
 
 
 def test_a_host_that_is_not_there_is_told_and_counted(family, site):
@@ -361,74 +361,71 @@ def test_a_host_that_is_not_there_is_told_and_counted(family, site):
 # Limits
 
 
-def test_a_short_limit_is_waited_for(family, site):
+def test_a_short_limit_is_waited_for(single, site):
     site.server.fault(429, {"message": "slow down"}, times=2, on="^POST", Retry_After="7")
 
-    assert family.push(site.host()).ok
-    assert family.slept[:2] == [7.0, 7.0]
+    assert single.push(site.host()).ok
+    assert single.slept[:2] == [7.0, 7.0]
 
 
-def test_a_long_limit_ends_the_run_and_is_remembered(family, site):
-    site.server.fault(429, {"message": "slow down"}, on="^POST", Retry_After="1800")
+def test_a_long_limit_ends_the_run_and_is_remembered(single, github):
+    github.server.fault(429, {"message": "slow down"}, on="^POST", Retry_After="1800")
     start = datetime(2026, 1, 1, 12, tzinfo=UTC)
     now = [start]
-    patience = Patience(sleep=family.slept.append, now=lambda: now[0])
-    outcome = family.push(site.host(), patience=patience)
+    patience = Patience(sleep=single.slept.append, now=lambda: now[0])
+    outcome = single.push(github.host(), patience=patience)
 
     assert outcome.stopped == "rate limited until 2026-01-01T12:30:00+00:00"
-    assert trouble(site.host(), family.marks).until == "2026-01-01T12:30:00+00:00"
-    assert family.slept == []
+    assert trouble(github.host(), single.marks).until == "2026-01-01T12:30:00+00:00"
+    assert single.slept == []
 
-    site.server.requests.clear()
+    github.server.requests.clear()
     now[0] = start + timedelta(minutes=29)
-    assert "rate limited until" in family.push(site.host(), patience=patience).stopped
-    assert site.server.requests == []
+    assert "rate limited until" in single.push(github.host(), patience=patience).stopped
+    assert github.server.requests == []
 
     now[0] = start + timedelta(minutes=31)
-    assert family.push(site.host(), patience=patience).ok
-    assert trouble(site.host(), family.marks) is None
+    assert single.push(github.host(), patience=patience).ok
+    assert trouble(github.host(), single.marks) is None
 
 
-def test_limits_are_not_waited_for_longer_than_a_minute_in_all(family, site):
-    site.server.fault(429, times=9, on="^POST", Retry_After="25")
-    outcome = family.push(site.host())
+def test_limits_are_not_waited_for_longer_than_a_minute_in_all(single, github):
+    github.server.fault(429, times=9, on="^POST", Retry_After="25")
+    outcome = single.push(github.host())
 
     assert "rate limited until" in outcome.stopped
-    assert family.slept == [25.0, 25.0]
+    assert single.slept == [25.0, 25.0]
 
 
-def test_githubs_primary_limit_comes_as_403(family, site_of):
-    site = site_of("github")
-    site.server.fault(
+def test_githubs_primary_limit_comes_as_403(single, github):
+    github.server.fault(
         403,
         {"message": "API rate limit exceeded for user ID 1."},
         on="^POST",
         x_ratelimit_remaining="0",
-        x_ratelimit_reset=site.server.reset_at(),
+        x_ratelimit_reset=github.server.reset_at(),
     )
 
-    assert "rate limited until" in family.push(site.host()).stopped
+    assert "rate limited until" in single.push(github.host()).stopped
 
 
-def test_githubs_secondary_limit_may_tell_no_time(family, site_of):
-    site = site_of("github")
-    site.server.fault(403, {"message": "You have exceeded a secondary rate limit. Please wait."}, on="^POST")
+def test_githubs_secondary_limit_may_tell_no_time(single, github):
+    github.server.fault(403, {"message": "You have exceeded a secondary rate limit. Please wait."}, on="^POST")
 
-    assert family.push(site.host()).ok
-    assert family.slept == [60.0]
+    assert single.push(github.host()).ok
+    assert single.slept == [60.0]
 
 
-def test_after_the_last_request_that_is_allowed_no_other_is_made(family, site_of):
-    site = site_of("github")
-    site.server.remaining = 2
-    outcome = family.push(site.host())
+def test_after_the_last_request_that_is_allowed_no_other_is_made(family, github):
+    github.server.remaining = 2
+    outcome = family.push(github.host())
 
     assert "rate limited until" in outcome.stopped
-    assert len(site.server.api_requests()) == 2
+    assert len(github.server.api_requests()) == 2
 
 
-def test_a_git_server_that_limits_stops_the_host(family, site):
+def test_a_git_server_that_limits_stops_the_host(single, site):
     site.server.fault(429, times=9, on="git-receive-pack")
-    outcome = family.push(site.host())
+    outcome = single.push(site.host())
 
     assert "rate limited until" in outcome.stopped

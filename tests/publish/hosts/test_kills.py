@@ -68,7 +68,7 @@ def test_the_next_run_pushes_what_is_missing_and_nothing_else(world, slow, seen)
     outcome = world.push(slow)
 
     assert outcome.ok, outcome
-    assert late == outcome.pushed
+    assert late == outcome.pushed, "what was behind, and nothing else"
     assert outcome.pushed == [name for name in [*NAMES, "dandisets"] if name not in known]
     world.assert_there(*NAMES, "dandisets")
     assert world.push(slow).up_to_date == 7
