@@ -28,8 +28,10 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:[\d.]+)?(.*))?", re.AS
 
 
 def _serial_or_time(_ctx: click.Context, _param: click.Parameter, given: str | None) -> int | datetime | None:
-    if given is None or (given.isascii() and given.isdigit()):
-        return int(given) if given is not None else None
+    if given is None:
+        return None
+    if given.isascii() and given.isdigit():
+        return int(given)
     if (found := _TIME.fullmatch(given)) is not None:
         date, minutes, seconds, zone = found.groups(default="")
         with contextlib.suppress(RecordRefused):

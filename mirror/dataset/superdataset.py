@@ -7,6 +7,7 @@ changes when little changes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -159,20 +160,19 @@ def readme(subject: Subject, totals: Totals, latest: Facts | None, example: str 
 _README = """\
 # {title}
 
-{what} Each is a DataLad dataset of its own, below this one and named by its identifier; none of them is there until
-you ask for it.
+{what}
+Each is a DataLad dataset of its own, below this one and named by its identifier; none of them is there until you ask for
+it.
 
-    datalad get -n {example}              # its files, as links without their bytes
-    datalad get {example}/…               # the bytes of what you need of it
-    datalad get -n -r .                   # all of them
-    datalad update --how ff-only          # what is new
+    datalad get -n {example}          # its files, as links without their bytes
+    datalad get {example}/PATH        # the bytes of what you need of it
+    datalad get -n -r .            # all of them
+    datalad update -r --how ff-only --follow parentds      # what is new, here and in those that you have
 
 {stand}
-The other branch is a `git checkout` away. A published version's tag, such as
-
-    git checkout doi/{doi}
-
-is the state of all that was published at the moment at which that version was.
+A published version's tag, here doi/{doi},
+is the state of all that was published at the moment at which that version was. To have it, or the branch `releases`,
+clone once more, with `@doi/…` or `@releases` behind the name of this dataset.
 
 - `dandisets.tsv`: the Dandisets, one a line.
 - `releases.tsv`: the published versions, one a line, with their DOI and how to cite them.
@@ -225,14 +225,18 @@ def citation_cff(subject: Subject, latest: Facts | None) -> bytes:
         lines += [f"version: {_quoted(f'{latest.identifier}/{latest.version}')}"]
         lines += [f"date-released: {_quoted(latest.created[:10])}"]
     if latest is not None and latest.doi:
-        lines += ["identifiers:", "  - type: doi", f"    value: {_quoted(latest.doi)}"]
-        lines += ["    description: the latest of the published versions"]
+        # Not as a DOI: that would be taken for the DOI of the whole.
+        lines += ["identifiers:", "  - type: other", f"    value: {_quoted(f'doi/{latest.doi}')}"]
+        lines += ["    description: the tag of the version that was published last"]
     return ("\n".join(lines) + "\n").encode()
 
 
 def _quoted(text: str) -> str:
-    """A YAML string on one line."""
-    return "'" + " ".join(text.split()).replace("'", "''") + "'"
+    """A YAML string on one line, without what YAML cannot hold."""
+    return "'" + " ".join(_NOT_IN_YAML.sub("", text).split()).replace("'", "''") + "'"
+
+
+_NOT_IN_YAML = re.compile("[^\\s\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\ufeff")
 
 
 @dataclass(frozen=True)

@@ -145,8 +145,8 @@ class _Story:
         self._run(f"datalad clone {STORE}/public/alias/{ALL_DANDISETS}")
         self._run(f"git -C {ALL_DANDISETS} log --format='%h %as %s' origin/releases")
         self._say(
-            "Each of these commits is tagged with the DOI of its version. It holds all that was published by then, and"
-            " has the same hash in every mirror of the archive. So one DOI is enough to go back to that moment:"
+            "Each of these commits holds all that was published by then, has the same hash in every mirror of the"
+            " archive, and is tagged with the DOI of its version. So one DOI is enough to go back to that moment:"
         )
         self._run(f"git -C {ALL_DANDISETS} checkout -q {self._doi_tag()}")
         self._run(f"datalad -C {ALL_DANDISETS} get -n {identifier}")

@@ -193,7 +193,15 @@ def publish(
     names = [subject.name for subject in subjects_of(settings, store)]
     if anew is not None and anew not in names:
         raise UsageError(f"there is no superdataset {anew!r}", hint=f"there are: {', '.join(names)}")
-    with store.lock(command), Publisher(settings, layout, watcher, anew=anew) as publisher:
+    with store.lock(command):
+        with Chronicle(store) as chronicle:
+            # As after a run that was broken off: then every Dandiset is looked at.
+            chronicle.begin()
+        return _publish(settings, layout, store, watcher, anew)
+
+
+def _publish(settings: Settings, layout: Layout, store: Store, watcher: Watcher | None, anew: str | None) -> Published:
+    with Publisher(settings, layout, watcher, anew=anew) as publisher:
         store.clear_away()
         publisher.begin(store)
         store.forget_published()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -409,12 +411,13 @@ def said_by_stranger(say: Callable[[], str]) -> str:
 
 
 @pytest.fixture
-def public(mirror: Any) -> Any:
+def public(mirror: Any) -> Iterator[Any]:
     """The mirror, in a folder that others can look into; pytest's own are closed to them."""
-    for folder in mirror.store.root.parents:
-        if folder.stat().st_mode & 0o005 != 0o005:
-            folder.chmod(0o755)
-    return mirror
+    with tempfile.TemporaryDirectory(prefix="mirror-", dir="/tmp") as folder:
+        Path(folder).chmod(0o755)
+        shutil.copytree(mirror.store.root, Path(folder, "store"), symlinks=True)
+        mirror.store = Store.open(Path(folder, "store"))
+        yield mirror
 
 
 @needs_root
@@ -460,5 +463,5 @@ def test_damage_that_shows_late_is_told_with_what_to_do(mirror: Any) -> None:
     with path.open("r+b") as file:
         file.seek(4096)
         file.write(b"\xff" * (path.stat().st_size - 4096))
-    with pytest.raises(StoreError, match="catalogue.sqlite cannot be read: .*if it is damaged, delete it"):
+    with pytest.raises(StoreError, match=r"catalogue\.sqlite cannot be read: .*if it is damaged, delete it"):
         assets(mirror, path="README.md")

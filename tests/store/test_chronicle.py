@@ -419,7 +419,7 @@ def test_whatever_instant_it_is_killed_at_each_commit_is_announced_once(mirror: 
     assert lines is not None
     expected = [told(change) for change in announced(Store.open(undisturbed))]
     assert len(expected) == len(set(expected)) == 6
-    places = sorted({1 + lines * number // 24 for number in range(24)})
+    places = sorted({1 + lines * number // 16 for number in range(16)})
     for place, second in zip(places, reversed(places), strict=True):
         killed = tmp_path / "killed"
         shutil.copytree(mirror.store.root, killed, symlinks=True)

@@ -6,10 +6,10 @@
       Turn (turn)           one repository: there, described, pushed, its default branch set, its releases made
         Target (target)     what a kind of host must be able to do: plain, ria, github, forgejo, gitlab
     behind (behind)         what a host has not as it is, from the marks alone
-    Marks (marks)           what was pushed when; only what differs from it is asked for or pushed
+    Marks (marks)           what was pushed when; only what differs from it is told or pushed
 
 To add a kind of host: a class that is a `Target`, a line in `targets.py`, a strict stand-in in its tests.
-Imports `publish.publication`, `store`, `git`, `config`, `errors`; `cli` and `publish` import it.
+Imports `publish.publication`, `store`, `git`, `dataset`, `config`, `errors`; `cli` and `publish` import it.
 """
 
 from mirror.publish.hosts.behind import Behind, Trouble, behind, trouble

@@ -82,10 +82,7 @@ class ApiHost(ABC):
         if standing is None:
             if wanted.private:
                 about_to_hide()
-            reply = self.create(wanted)
-            if reply.status != 201:
-                raise HostError(f"{self.owner}/{wanted.name} could not be made: {self.rest.said(reply)}")
-            standing = reply.fields()
+            standing = self._made(wanted)
         changes = {
             field: value
             for field, value in self.described(wanted).items()
@@ -102,6 +99,16 @@ class ApiHost(ABC):
         if wanted.private and not self._is_private(standing):
             raise HostError(f"{self.owner}/{wanted.name} could not be made private: nothing was pushed")
         return Prepared(created, self._is_private(standing))
+
+    def _made(self, wanted: Wanted) -> dict[str, Any]:
+        reply = self.create(wanted)
+        if reply.status == 201:
+            return reply.fields()
+        # A try whose answer got lost may have made it.
+        standing = self._look(wanted.name)
+        if standing is None:
+            raise HostError(f"{self.owner}/{wanted.name} could not be made: {self.rest.said(reply)}")
+        return standing
 
     def push(self, wanted: Wanted) -> None:
         self._git.push(wanted.repository, self.remote(wanted.name))

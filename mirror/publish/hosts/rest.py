@@ -170,10 +170,6 @@ class Rest:
             self._opened = HTTPAdapter(max_retries=0)
         return self._opened
 
-    def close(self) -> None:
-        if self._opened is not None:
-            self._opened.close()
-
 
 def _limit(reply: Reply, now: datetime) -> float | None:
     """How many seconds the host wants to be left alone from now on; None when it does not mind.

@@ -52,7 +52,8 @@ class Turn:
             if self._mark.is_there and missing.settings:
                 self._prepare()
             return
-        if missing.settings:
+        # Before something embargoed is pushed it is looked whether the repository there is private still.
+        if missing.settings or (missing.refs and self._publication.private):
             self._prepare()
         if missing.refs:
             self._push()

@@ -216,6 +216,18 @@ def test_an_embargoed_dandiset_is_never_pushed_into_a_public_repository(world, s
     assert site.server.events == [("edit", "000027", "private"), ("push", "000027", "private")]
 
 
+def test_what_somebody_opened_by_hand_is_closed_before_more_is_pushed(world, site):
+    source = world.add("000027")
+    source.change(private=True)
+    host = site.host(private=True)
+    world.push(host)
+    site.server.repo("000027").private = False
+    source.commit()
+    world.push(host)
+
+    assert site.server.events[2:] == [("edit", "000027", "private"), ("push", "000027", "private")]
+
+
 def test_nothing_embargoed_is_pushed_where_it_cannot_be_hidden(world, site):
     world.add("000027").change(private=True)
     site.server.add("lab", "000027", private=False)
@@ -319,6 +331,13 @@ def test_a_token_that_may_not_create_stops_the_host(single, site):
 
     assert "the token may not make" in outcome.stopped
     assert "Resource not accessible" in outcome.stopped
+
+
+def test_a_repository_made_by_a_try_whose_answer_got_lost_is_taken(single, site):
+    site.server.fault(502, on="^POST", late=True)
+
+    assert single.push(site.host()).ok
+    assert site.server.repo("000027").has("refs/heads/draft")
 
 
 def test_server_errors_are_tried_again(single, site):

@@ -46,6 +46,8 @@ class Fault:
     answer: Answer
     wanted: Callable[[Request], bool]
     times: int = 1
+    late: bool = False
+    """what was asked for is done first: only the answer is lost"""
 
 
 class GitServer:
@@ -86,8 +88,10 @@ class GitServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def fault(self, status: int, body: Any = None, *, times: int = 1, on: str = "", **headers: str) -> None:
-        """Answer the next requests so; `on` is a pattern for `METHOD /path`."""
+    def fault(
+        self, status: int, body: Any = None, *, times: int = 1, on: str = "", late: bool = False, **headers: str
+    ) -> None:
+        """Answer the next requests so; `on` is a pattern for `METHOD /path`. `late`: only after doing as asked."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         pattern = re.compile(on)
         self.faults.append(
@@ -95,6 +99,7 @@ class GitServer:
                 Answer(status, body, named),
                 lambda request: bool(pattern.search(f"{request.method} {request.path}")),
                 times,
+                late,
             )
         )
 
@@ -116,6 +121,8 @@ class GitServer:
         for fault in self.faults:
             if fault.times and fault.wanted(request):
                 fault.times -= 1
+                if fault.late:
+                    self.answer(request)
                 self._send(handler, fault.answer)
                 return
         if re.match(r"/[^?]+\.git/", request.path):
