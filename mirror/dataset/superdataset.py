@@ -161,8 +161,8 @@ _README = """\
 # {title}
 
 {what}
-Each is a DataLad dataset of its own, below this one and named by its identifier; none of them is there until you ask for
-it.
+Each is a DataLad dataset of its own, below this one and named by its identifier; none of them is there until you ask
+for it.
 
     datalad get -n {example}          # its files, as links without their bytes
     datalad get {example}/PATH        # the bytes of what you need of it
