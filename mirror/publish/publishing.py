@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha1
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from mirror.config import Settings
 from mirror.dataset.layout import Layout
@@ -15,8 +15,6 @@ from mirror.dataset.superdataset import NUMBER, place
 from mirror.dataset.times import moment
 from mirror.errors import MirrorError, SomeFailed, UsageError
 from mirror.publish.horizon import Horizon, horizon_of
-from mirror.publish.hosts import HostOutcome, push_all
-from mirror.publish.publications import all_publications
 from mirror.publish.releases import Skipped
 from mirror.publish.superdatasets import SuperdatasetWriter, Written, holdings, subjects_of
 from mirror.store.catalogue import Catalogue
@@ -25,6 +23,9 @@ from mirror.store.feed import Change
 from mirror.store.frontier import PublishedMark
 from mirror.store.skips import Skip
 from mirror.store.store import Store
+
+if TYPE_CHECKING:
+    from mirror.publish.hosts import HostOutcome
 
 logger = logging.getLogger(__name__)
 
@@ -166,6 +167,10 @@ class Publisher:
         hosts, store = self._settings.publish.hosts, self._open_store()
         if not hosts:
             return
+        # Most mirrors have none, and every sync would pay for the import.
+        from mirror.publish.hosts import push_all
+        from mirror.publish.publications import all_publications
+
         found = all_publications(self._settings, store, catalogue)
         self.published.hosts = push_all(hosts, found, store.host_marks, watcher=_HostWatcher(self._watcher))
 
