@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -88,10 +88,11 @@ def check_same_store(store: Path, twin: Path) -> None:
             raise Loss(f"{name} is {', '.join(found[name])}, not {', '.join(what)}")
     _check_packs(store)
     _check_marks(Store.open(store), Store.open(twin))
-    with closing(sqlite3.connect(store / "state" / "index.sqlite")) as index:
-        answer = index.execute("PRAGMA integrity_check").fetchone()[0]
-    if answer != "ok":
-        raise Loss(f"index.sqlite: {answer}")
+    for name in ("index.sqlite", "catalogue.sqlite"):
+        with closing(sqlite3.connect(store / "state" / name)) as database:
+            answer = database.execute("PRAGMA integrity_check").fetchone()[0]
+        if answer != "ok":
+            raise Loss(f"{name}: {answer}")
 
 
 def _shape(store: Path) -> dict[str, set[str]]:
@@ -127,11 +128,19 @@ def _check_marks(store: Store, twin: Store) -> None:
                 raise Loss(f"Dandiset {identifier}: the marks say {name} = {found[name]!r}, not {expected[name]!r}")
         if (found["failure"] is None) != (expected["failure"] is None):
             raise Loss(f"Dandiset {identifier}: the marks say failure = {found['failure']!r}")
+    for name in ("frontier", "published", "skips"):
+        ours, theirs = (getattr(one, name)() for one in (store, twin))
+        if ours != theirs:
+            raise Loss(f"the mark {name} is {ours}, not {theirs}")
 
 
-def check_same_as_fresh(store: Path, fresh: Path, identifiers: list[str]) -> None:
+def check_same_as_fresh(store: Path, fresh: Path, identifiers: list[str], superdatasets: Iterable[str]) -> None:
     """A mirror made today has the same releases and tags, and the same draft, if not the draft's history."""
     old, new = Store.open(store), Store.open(fresh)
+    for name in superdatasets:
+        published = [{ref: oid for ref, oid in refs(one.alias(name)).items() if _published(ref)} for one in (old, new)]
+        if published[0] != published[1]:
+            raise Loss(f"superdataset {name}: published are {published[0]}, in a fresh mirror {published[1]}")
     for identifier in identifiers:
         ours, theirs = old.repository(identifier).path, new.repository(identifier).path
         published = [{name: oid for name, oid in refs(one).items() if _published(name)} for one in (ours, theirs)]

@@ -1,19 +1,24 @@
 """The steps by which a program changes a folder. Between any two of them, being killed may leave something else.
 
-Python announces what it does to files and what it starts, before it does so, as audit events. Only writing into an
-open file and `fsync` are not announced; the clock kills in the middle of those.
+Python announces what it does to files and what it starts, before it does so, as audit events. What it does not announce
+is seen otherwise: `fsync`, before and after which is a step, and the commits of SQLite. Only in the middle of writing
+into an open file nothing is seen; there the clock kills.
 """
 
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 CHANGE, PROCESS = "change", "process"
-"""The kinds of steps: files and folders come, go, or take another's name; a process is started."""
+"""The kinds of steps: what is in files and folders, or their names, is another after it; a process is started."""
+
+_COMMITS = ("COMMIT", "UPDATE mark")
+"""How the statements begin by which what SQLite wrote is there: one that is no transaction, too."""
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # Event, and where its arguments have the path and the folder's descriptor that a relative path starts from.
@@ -24,6 +29,7 @@ _PATHS = {
     "os.mkdir": (0, 2),
     "os.chmod": (0, 2),
     "os.symlink": (1, 2),
+    "os.truncate": (0, None),
 }
 
 
@@ -39,10 +45,42 @@ def watch(folder: Path, step: Callable[[str], None]) -> None:
             step(PROCESS)
         elif event in _PATHS:
             path, descriptor = _PATHS[event]
-            if _in(arguments[path], arguments[descriptor], inside):
+            if _in(arguments[path], -1 if descriptor is None else arguments[descriptor], inside):
                 step(CHANGE)
 
     sys.addaudithook(hook)
+    _watch_fsync(inside, step)
+    _watch_commits(inside, step)
+
+
+def _watch_fsync(inside: str, step: Callable[[str], None]) -> None:
+    fsync = os.fsync
+
+    def watched(fd: int) -> None:
+        is_inside = _in(fd, -1, inside)
+        if is_inside:
+            step(CHANGE)
+        fsync(fd)
+        if is_inside:
+            step(CHANGE)
+
+    os.fsync = watched  # type: ignore[assignment]
+
+
+def _watch_commits(inside: str, step: Callable[[str], None]) -> None:
+    connect = sqlite3.connect
+
+    def executing(statement: str) -> None:
+        if statement.startswith(_COMMITS):
+            step(CHANGE)
+
+    def watched(database: Any, *arguments: Any, **options: Any) -> sqlite3.Connection:
+        connection: sqlite3.Connection = connect(database, *arguments, **options)
+        if _in(database, -1, inside):
+            connection.set_trace_callback(executing)
+        return connection
+
+    sqlite3.connect = watched  # type: ignore[assignment]
 
 
 def _in(path: object, descriptor: object, inside: str) -> bool:

@@ -45,13 +45,15 @@ def show(loaded: Loaded, as_json: bool) -> None:
     """
     output = Output(as_json=as_json)
     values = {key: _plain(value) for key, value in loaded.settings.flat().items()}
-    shown = {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
+    shown = {key: _shown(value) for key, value in values.items()}
     key_width, value_width = (max(map(len, column)) for column in (shown, shown.values()))
     output.text(f"settings file: {loaded.file or 'none'}")
     for key, value in values.items():
         origin = loaded.origins[key]
         record = Record("config-show", key, type="setting", more={"value": value, "origin": asdict(origin)})
         output.record(record, f"{key:{key_width}}  {shown[key]:{value_width}}  {origin}")
+        for item in _items(value):
+            output.text(f"{'':{key_width}}    {json.dumps(item, ensure_ascii=False)}")
     variable = loaded.token_variable
     is_set = bool(os.environ.get(variable))
     said = "is set" if is_set else "is not set; only embargoed Dandisets need one"
@@ -59,6 +61,19 @@ def show(loaded: Loaded, as_json: bool) -> None:
         Record("config-show", variable, type="token", more={"set": is_set}),
         f"{'(token)':{key_width}}  {variable} {said}",
     )
+
+
+def _shown(value: object) -> str:
+    """A setting's value on one line; of a list of things, how many there are."""
+    if isinstance(value, str):
+        return value
+    items = _items(value)
+    return f"{len(items)}:" if items else json.dumps(value)
+
+
+def _items(value: object) -> list[object]:
+    """The things that a setting lists, if it lists things and not just words."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def _plain(value: object) -> object:
