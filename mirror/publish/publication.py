@@ -25,6 +25,8 @@ class Release:
     title: str
     notes: str
     """Markdown: how to cite it, its DOI, its release notes"""
+    created: str | None = None
+    """when it was published, for hosts that can be told"""
 
 
 @dataclass(frozen=True)

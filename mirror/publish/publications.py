@@ -93,4 +93,5 @@ def _notes(version: Standing) -> Release:
         parts.append(f"License: {', '.join(facts.license)}")
     if facts.release_notes:
         parts.append(facts.release_notes.strip())
-    return Release(facts.version, f"{facts.name} ({facts.version})", "\n\n".join(part for part in parts if part))
+    notes = "\n\n".join(part for part in parts if part)
+    return Release(facts.version, f"{facts.name} ({facts.version})", notes, facts.created)

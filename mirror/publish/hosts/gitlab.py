@@ -71,4 +71,6 @@ class GitLab(ApiHost):
 
     def release(self, name: str, release: Release) -> None:
         body = {"tag_name": release.tag, "name": release.title, "description": release.notes}
+        if release.created is not None:
+            body["released_at"] = release.created
         self.rest.send("POST", f"{self.path(name)}/releases", body, expect=(201, 409))

@@ -60,7 +60,8 @@ class Source:
         tagged = f"tag {version}\nfrom refs/heads/draft\ntagger A <a@example.org> 1700000000 +0000\ndata 0\n"
         doi = f"reset refs/tags/doi/10.48324/dandi.{self.name}/{version}\nfrom refs/heads/draft\n\n"
         self._import(self._commit("draft") + tagged + doi)
-        self.releases.append(Release(version, f"{self.name} {version}", f"Cite as *{version}*.\n\nNotes."))
+        notes = f"Cite as *{version}*.\n\nNotes."
+        self.releases.append(Release(version, f"{self.name} {version}", notes, "2023-06-29T19:55:00Z"))
 
     def _commit(self, branch: str) -> str:
         self.commits += 1

@@ -133,6 +133,9 @@ def test_each_version_gets_a_release_once(world, site):
     releases = site.server.repo("000027").releases
     assert list(releases) == ["0.1", "0.2", "0.3"]
     assert releases["0.1"]["name"] == "000027 0.1"
+    # GitLab alone can be told when a version was published.
+    when = "2023-06-29T19:55:00Z" if site.server.kind == "gitlab" else None
+    assert releases["0.1"].get("released_at") == when
     assert "Cite as *0.1*" in (releases["0.1"].get("body") or releases["0.1"].get("description"))
 
 
