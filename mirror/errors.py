@@ -93,6 +93,10 @@ class ManifestDamaged(StoreError):
     pass
 
 
+class CatalogueDamaged(StoreError):
+    pass
+
+
 class ArchiveError(MirrorError):
     pass
 

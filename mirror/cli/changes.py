@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -16,28 +17,33 @@ from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, printable
 from mirror.cli.status import human_size
 from mirror.dataset.times import moment
-from mirror.errors import RecordRefused
+from mirror.errors import Interrupted, RecordRefused
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
     from mirror.store.feed import Change
 
+logger = logging.getLogger(__name__)
+
 _EVERY_SECONDS = 0.5
 
-_TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:[\d.]+)?(.*))?", re.ASCII)
+_SERIAL = re.compile(r"\d{1,18}", re.ASCII)
+_TIME = re.compile(r"(\d{4}-\d\d)(?:(-\d\d)(?:[T ](\d\d:\d\d)(:[\d.]+)?(.*))?)?", re.ASCII)
+_SHOWN = 40
 
 
 def _serial_or_time(_ctx: click.Context, _param: click.Parameter, given: str | None) -> int | datetime | None:
     if given is None:
         return None
-    if given.isascii() and given.isdigit():
+    if _SERIAL.fullmatch(given):
         return int(given)
     if (found := _TIME.fullmatch(given)) is not None:
-        date, minutes, seconds, zone = found.groups(default="")
+        month, day, minutes, seconds, zone = found.groups(default="")
         with contextlib.suppress(RecordRefused):
-            return moment(f"{date}T{minutes or '00:00'}{seconds or ':00'}{zone}")
+            return moment(f"{month}{day or '-01'}T{minutes or '00:00'}{seconds or ':00'}{zone}")
+    shown = given if len(given) <= _SHOWN else f"{given[:_SHOWN]}…"
     raise click.BadParameter(
-        f"{given!r} is neither a serial, such as 17, nor a time, such as 2026-11-20 or 2026-11-20T15:34:17Z"
+        f"{shown!r} is neither a serial, such as 17, nor a time, such as 2026-11, 2026-11-20 or 2026-11-20T15:34:17Z"
     )
 
 
@@ -46,9 +52,10 @@ def _serial_or_time(_ctx: click.Context, _param: click.Parameter, given: str | N
     "--since",
     callback=_serial_or_time,
     metavar="SERIAL|TIME",
-    help="Only what came after this serial, or from this time on (UTC, unless it names a zone).",
+    help="Only what came after this serial, or from the beginning of this month, day or time on (UTC, unless it names "
+    "a zone). A number alone is a serial: the year 2026 is 2026-01.",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C; the exit code is then 130.")
 @settings_options("store")
 @json_option
 @log_level_option
@@ -60,23 +67,37 @@ def changes(since: int | datetime | None, follow: bool, loaded: Loaded, as_json:
     \b
     dandi-mirror changes --since 2026-11-20
     dandi-mirror changes --since 1702 --json
+    dandi-mirror changes --since 2026-11 --follow
     """
     from mirror.store.store import Store
 
     store = Store.open(loaded.settings.store)
     output = Output(as_json=as_json)
     wanted = _filter(since)
-    for change in _followed(store.changes) if follow else _so_far(store.changes):
-        if wanted(change):
-            output.record(_record(change, store.alias(change.dandiset)), text=_line(change))
+    try:
+        for change in _followed(store.changes) if follow else _so_far(store.changes):
+            if wanted(change):
+                output.record(_record(change, store.alias(change.dandiset)), text=_line(change))
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        raise click.exceptions.Exit(Interrupted.exit_code) from None  # as it was meant to end: nothing to complain of
 
 
 def _filter(since: int | datetime | None) -> Callable[[Change], bool]:
     if since is None:
         return lambda _: True
     if isinstance(since, datetime):
-        return lambda change: moment(change.time) >= since
+        return lambda change: _is_from(change, since)
     return lambda change: change.serial > since
+
+
+def _is_from(change: Change, since: datetime) -> bool:
+    try:
+        return moment(change.time) >= since
+    except RecordRefused as error:
+        logger.warning("change %d is left out, for nobody knows when it was: %s", change.serial, error)
+        return False
 
 
 def _so_far(path: Path) -> Iterator[Change]:

@@ -41,7 +41,7 @@ def publish(anew: str | None, loaded: Loaded, as_json: bool) -> None:
     output = Output(as_json=as_json)
     command = f"dandi-mirror publish{f' --anew {anew}' if anew else ''}"
     with progress("Publishing") as bar:
-        printer = PublishPrinter(output, bar.describe)
+        printer = PublishPrinter(output, loaded.settings.store, bar.describe)
         published = run(loaded.settings, layout_of(loaded.settings), command=command, watcher=printer, anew=anew)
     printer.end(published)
     if not (published.superdatasets or any(not outcome.ok or outcome.pushed for outcome in published.hosts)):

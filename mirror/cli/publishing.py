@@ -11,6 +11,7 @@ from mirror.cli.output import Output, Record, Status, printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mirror.publish.hosts import HostOutcome
     from mirror.publish.publishing import Published
@@ -22,8 +23,9 @@ _NAMED = 5
 class PublishPrinter:
     """Prints what happens as it happens."""
 
-    def __init__(self, output: Output, describe: Callable[[str], None]) -> None:
+    def __init__(self, output: Output, root: Path, describe: Callable[[str], None]) -> None:
         self._output = output
+        self._root = str(root)
         self._describe = describe
 
     def working(self, how_far: str) -> None:
@@ -71,19 +73,21 @@ class PublishPrinter:
     def end(self, published: Published) -> None:
         """What a person should know besides."""
         for problem in published.problems:
-            self._output.text(f"{click.style('failed: ', fg='red')}{printable(problem)}")
+            none: dict[str, object] = {"superdataset": None, "draft": None, "releases": [], "notes": []}
+            record = Record("publish", self._root, Status.ERROR, message=problem, more=none)
+            self._output.record(record, text=f"{click.style('failed: ', fg='red')}{printable(problem)}")
         if (waiting := waits(published)) is not None:
             print(f"note: {printable(waiting)}", file=sys.stderr if self._output.as_json else sys.stdout)
 
 
 def waits(published: Published) -> str | None:
     """Why the chain of releases goes no further, where it could."""
-    if not published.held_back or published.horizon is None or published.horizon.waits_for is None:
+    if not published.held_back or published.waits_for is None:
         return None
     count = published.held_back
     return (
         f"{count} published version{'s' if count > 1 else ''} not in the chain of all releases yet,"
-        f" which waits for {published.horizon.waits_for}"
+        f" which waits for {published.waits_for}"
     )
 
 

@@ -31,47 +31,62 @@ def skip(dandiset: str | None, version: str | None, why: str | None, undo: bool,
 
     A version that cannot be mirrored holds back the later ones of its Dandiset, and every later one in the chain of all
     releases. The next sync goes on without it. Commits made from then on name it in their `Layout` trailer: mirrors
-    that skip the same versions have the same hashes.
+    that skip the same versions have the same hashes. Without VERSION, a Dandiset is meant whose versions cannot even be
+    listed, or that the archive does not show any more.
 
     \b
     dandi-mirror skip
     dandi-mirror skip 000005 0.230101.1200 --why "its asset list ends in an error, see ticket 12"
     dandi-mirror skip 000005 0.230101.1200 --undo
     """
-    from mirror.errors import UsageError
+    from mirror.store.skips import ALL_UNKNOWN
     from mirror.store.store import Store
 
     store, output = Store.open(loaded.settings.store), Output(as_json=as_json)
     if dandiset is None:
-        for one in store.skips():
+        skips = store.skips()
+        for one in skips:
             output.record(_record(one, Status.OK, one.why), text=_line(one))
+        if not skips:
+            output.text("no version is skipped")
         return
     identifier = dandiset_identifier(dandiset)
-    if version is None:
-        raise UsageError(f"which version of {identifier}?", hint=_missing(store, identifier))
-    with store.lock(f"dandi-mirror skip {identifier} {version}"):
+    with store.lock(f"dandi-mirror skip {identifier} {version or ''}".rstrip()):
         if undo:
-            _undo(store, identifier, version, output)
+            _undo(store, identifier, version or ALL_UNKNOWN, output)
         else:
-            _skip(store, identifier, version, why, output)
+            _skip(store, identifier, version or ALL_UNKNOWN, why, output)
 
 
 def _skip(store: Store, identifier: str, version: str, why: str | None, output: Output) -> None:
     from mirror.errors import UsageError
-    from mirror.store.skips import Skip
+    from mirror.store.skips import ALL_UNKNOWN, Skip
 
-    if not why or not why.strip():
-        raise UsageError("say why, with --why: whoever finds this mirror in some years will ask")
     if known := [one for one in store.skips() if (one.dandiset, one.version) == (identifier, version)]:
         output.record(_record(known[0], Status.NOTNEEDED, "skipped already"), text=_line(known[0]))
         return
-    created = store.state(identifier).awaited.get(version)
+    created = _place(store, identifier, version)
+    if created is None and version == ALL_UNKNOWN:
+        raise UsageError(f"which version of {identifier}?", hint=_missing(store, identifier))
     if created is None:
         raise UsageError(f"no version {version} of {identifier} is waited for", hint=_missing(store, identifier))
+    if not why or not why.strip():
+        raise UsageError("say why, with --why: whoever finds this mirror in some years will ask")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     one = Skip(identifier, version, created, " ".join(why.split()), now)
     store.save_skips([*store.skips(), one])
     output.record(_record(one, Status.OK, "skipped"), text=f"{_line(one)}\nThe next sync goes on without it.")
+
+
+def _place(store: Store, identifier: str, version: str) -> str | None:
+    """When a version was made that is waited for, or up to when those of a Dandiset are known."""
+    from mirror.store.skips import ALL_UNKNOWN
+
+    frontier = store.frontier()
+    if version == ALL_UNKNOWN:
+        return frontier.unknown.get(identifier) if frontier is not None else None
+    noted = frontier.awaited.get(identifier, {}) if frontier is not None else {}
+    return store.state(identifier).awaited.get(version) or noted.get(version)
 
 
 def _undo(store: Store, identifier: str, version: str, output: Output) -> None:
@@ -109,4 +124,5 @@ def _record(one: Skip, status: Status, message: str) -> Record:
 
 
 def _line(one: Skip) -> str:
-    return printable(f"{one.dandiset} {one.version} of {one.created[:10]}: {one.why} (since {one.decided[:10]})")
+    what = "whatever cannot be listed since" if one.version == "*" else f"{one.version} of"
+    return printable(f"{one.dandiset} {what} {one.created[:10]}: {one.why} (since {one.decided[:10]})")

@@ -59,7 +59,7 @@ def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
         _tell_published(loaded.settings, store, output)
 
 
-_MOST_BEHIND = 10
+_MOST_TOLD = 10
 
 
 def _tell_published(settings: Settings, store: Store, output: Output) -> None:
@@ -69,24 +69,49 @@ def _tell_published(settings: Settings, store: Store, output: Output) -> None:
     found = list(superdatasets(settings, store))
     if found:
         output.text()
+    waits = waiting(store)
     for one in found:
-        held = f"{_counted(one.dandisets, 'Dandiset')}, {_counted(one.versions, 'release')}"
-        output.record(_superdataset_record(one), text=f"superdataset {one.name}: {held}")
-    if (waits := waiting(settings, store)) is not None:
+        output.record(_superdataset_record(one, waits), text=_superdataset_line(one))
+        for name in one.late[:_MOST_TOLD]:
+            output.text(f"          {printable(name)} came too late for its place in the chain")
+        if (more := len(one.late) - _MOST_TOLD) > 0:
+            output.text(f"          … and {more:,} more")
+    if waits is not None:
         count, what = waits
-        output.text(f"          {_counted(count, 'published version')} not in the chain yet; it waits for {what}")
+        output.text(
+            f"          {_counted(count, 'published version')} not in the chain yet; it waits for {printable(what)}"
+        )
     for host in hosts(settings, store):
         output.record(_host_record(host), text=_host_line(host))
-        for row in host.behind[:_MOST_BEHIND]:
-            tried = f", {row.count} times since {row.since}: {printable(row.error)}" if row.error else ""
+        for row in host.behind[:_MOST_TOLD]:
+            tried = f"; tried {row.count} times since {row.since}: {printable(row.error)}" if row.error else ""
             output.text(f"          {row.name}: {printable(row.reason)}{tried}")
-        if (more := len(host.behind) - _MOST_BEHIND) > 0:
+        if (more := len(host.behind) - _MOST_TOLD) > 0:
             output.text(f"          … and {more:,} more")
 
 
-def _superdataset_record(one: SuperdatasetRow) -> Record:
-    more = {"superdataset": one.name, "draft_commit": one.draft, "releases_commit": one.releases}
-    return Record("status-superdataset", one.path, more={**more, "dandisets": one.dandisets, "releases": one.versions})
+def _superdataset_line(one: SuperdatasetRow) -> str:
+    if one.damage is not None:
+        return f"superdataset {one.name}: {click.style('failed', fg='red')}: {printable(one.damage)}"
+    return f"superdataset {one.name}: {_counted(one.dandisets, 'Dandiset')}, {_counted(one.versions, 'release')}"
+
+
+def _superdataset_record(one: SuperdatasetRow, waits: tuple[int, str] | None) -> Record:
+    return Record(
+        "status-superdataset",
+        one.path,
+        Status.OK if one.damage is None else Status.ERROR,
+        message=one.damage or "",
+        more={
+            "superdataset": one.name,
+            "draft_commit": one.draft,
+            "releases_commit": one.releases,
+            "dandisets": one.dandisets,
+            "releases": one.versions,
+            "late": list(one.late),
+            "waits_for": waits[1] if waits is not None else None,
+        },
+    )
 
 
 def _host_record(host: HostRow) -> Record:
@@ -145,6 +170,7 @@ def _record(row: Row) -> Record:
             "failure": _failure(row),
             "drift": [str(drift) for drift in state.drift],
             "vanished": state.vanished,
+            "embargoed": state.embargoed,
             "notes": [*state.complaints, *state.warnings],
         },
     )
@@ -183,6 +209,8 @@ def _notes(row: Row) -> list[str]:
         notes.append(click.style("failed", fg="red") + f" {times}: {printable(failure.message)}")
     if state.vanished:
         notes.append(f"not in the archive any more since {state.vanished}; kept")
+    if state.embargoed:
+        notes.append(f"under embargo since {state.embargoed}; kept, but in no superdataset and on no host")
     notes += [f"version {printable(version)} not taken yet: {why}" for version, why in state.waiting.items()]
     if state.pending:
         waiting = _counted(state.pending, "asset")

@@ -56,7 +56,7 @@ def sync(dandisets: tuple[str, ...], full: bool, loaded: Loaded, as_json: bool) 
     output = Output(as_json=as_json)
     with ExitStack() as stack:
         printer = _Printer(output, stack)
-        publish_printer = PublishPrinter(output, printer.working)
+        publish_printer = PublishPrinter(output, loaded.settings.store, printer.working)
         publisher = stack.enter_context(Publisher(loaded.settings, layout_of(loaded.settings), publish_printer))
         report = run(
             loaded.settings,

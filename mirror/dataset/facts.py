@@ -77,7 +77,7 @@ def facts_in(document: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
         modified=record.get("modified"),
         # Documents of drafts may still tell when an earlier version was published.
         published=None if version == "draft" else _text(document.get("datePublished")),
-        doi=_text(record.get("doi")),
+        doi=_line(record.get("doi")).replace("\0", "") or None,
         citation=_line(document.get("citation")),
         description=_text(document.get("description")) or "",
         embargoed=any(one.get("status") == "dandi:EmbargoedAccess" for one in _objects(document.get("access"))),

@@ -138,7 +138,17 @@ def rows(table: bytes) -> list[dict[str, str]]:
 
 def _row(cells: Iterable[str]) -> bytes:
     # A cell has neither tabs nor line breaks, of which Unicode knows several.
-    return ("\t".join(" ".join(cell.split()).replace("\0", "") for cell in cells) + "\n").encode()
+    return ("\t".join(map(_clean, cells)) + "\n").encode()
+
+
+# Of C0, C1 and the marks that turn the direction of a line: what a terminal takes for commands. By number, as what
+# counts as printable differs between versions of Python.
+_COMMANDS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def _clean(text: str) -> str:
+    """Text of the archive's on one line, with nothing in it that a terminal would obey."""
+    return " ".join(_COMMANDS.sub("", text).split())
 
 
 def readme(subject: Subject, totals: Totals, latest: Facts | None, example: str | None, *, draft: bool) -> bytes:
@@ -311,5 +321,5 @@ def _message(subject: str, trailers: list[tuple[str, str]], totals: Totals, layo
         ("Bytes", str(totals.size)),
         ("Layout", layout),
     ]
-    lines = "".join(f"{key}: {' '.join(value.split())}\n" for key, value in trailers)
-    return f"{' '.join(subject.replace(chr(0), '').split())}\n\n{lines}"
+    lines = "".join(f"{key}: {_clean(value)}\n" for key, value in trailers)
+    return f"{_clean(subject)}\n\n{lines}"

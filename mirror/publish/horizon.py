@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from mirror.dataset.superdataset import Key
 from mirror.dataset.times import moment
 from mirror.store.frontier import Frontier
-from mirror.store.skips import Skip
+from mirror.store.skips import ALL_UNKNOWN, Skip
 from mirror.store.state import DandisetState
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -27,28 +27,53 @@ class Horizon:
         return key < self.end
 
 
-def horizon_of(
-    frontier: Frontier | None, selection: str, states: Iterable[DandisetState], skips: Iterable[Skip]
-) -> Horizon:
+@dataclass(frozen=True)
+class Marks:
+    """What is known of versions that are, or may be, missing."""
+
+    frontier: Frontier | None
+    states: Mapping[str, DandisetState]
+    """of the selected Dandisets"""
+    skips: Iterable[Skip]
+    mirrored: Collection[tuple[str, str]]
+    """Dandiset and version of all that could be put into a chain"""
+    unread: Mapping[str, datetime]
+    """Dandisets whose repository could not be looked into, with the time up to which it could"""
+
+
+def horizon_of(marks: Marks, selection: str) -> Horizon:
     """How far the chain may go, and why no further."""
+    frontier = marks.frontier
     if frontier is None or frontier.selection != selection:
         return Horizon((_NEVER, "", ""), "a sync of all that is selected")
-    skipped = {(skip.dandiset, skip.version) for skip in skips}
-    end = Horizon((moment(frontier.asked), "", ""))
+    ends = [Horizon((moment(frontier.asked), "", "")), *_unknown(marks, frontier), *_missing(marks, frontier)]
+    return min(ends, key=lambda one: one.end)
+
+
+def _unknown(marks: Marks, frontier: Frontier) -> Iterator[Horizon]:
+    """Dandisets of which it is not known which versions there are."""
+    skipped = {skip.dandiset for skip in marks.skips if skip.version == ALL_UNKNOWN}
     for identifier, until in frontier.unknown.items():
-        key = (moment(until), "", "")
-        if key < end.end:
-            end = Horizon(key, f"the versions of Dandiset {identifier}")
-    for state in states:
-        if state.vanished is not None:
+        if identifier not in skipped:
+            absent = frontier.absent.get(identifier)
+            since = f", which the archive does not show since {absent[:16].replace('T', ' ')}" if absent else ""
+            yield Horizon((moment(until), "", ""), f"the versions of Dandiset {identifier}{since}")
+    for identifier, time in marks.unread.items():
+        yield Horizon((time, "", ""), f"Dandiset {identifier}, whose repository could not be catalogued")
+
+
+def _missing(marks: Marks, frontier: Frontier) -> Iterator[Horizon]:
+    """Versions that are known to be missing."""
+    skipped = {(skip.dandiset, skip.version) for skip in marks.skips}
+    for identifier, state in marks.states.items():
+        if state.vanished is not None and identifier not in frontier.unknown:
             continue
-        for version, created in state.awaited.items():
-            key = (moment(created), state.identifier, version)
-            if key < end.end and (state.identifier, version) not in skipped:
-                end = Horizon(key, _missing(state, version))
-    return end
+        for version, created in {**frontier.awaited.get(identifier, {}), **state.awaited}.items():
+            one = (identifier, version)
+            if one not in marks.mirrored and one not in skipped:
+                yield Horizon((moment(created), *one), _why(state, version))
 
 
-def _missing(state: DandisetState, version: str) -> str:
+def _why(state: DandisetState, version: str) -> str:
     why = state.waiting.get(version) or (state.failure.message if state.failure is not None else "not mirrored yet")
     return f"{state.identifier} {version}: {why}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from mirror.config import Settings
 from mirror.dataset.commits import trailers
-from mirror.publish.horizon import horizon_of
+from mirror.dataset.superdataset import RELEASES_FILE, rows
+from mirror.dataset.times import moment
+from mirror.errors import MirrorError
+from mirror.git.repository import Repository
 from mirror.publish.hosts import Behind, Trouble, behind, trouble
 from mirror.publish.publications import all_publications
 from mirror.publish.superdatasets import DRAFT, RELEASES, subjects_of
@@ -20,13 +23,17 @@ class SuperdatasetRow:
 
     name: str
     path: str
-    draft: str
+    draft: str | None = None
     """the commit of `draft`"""
-    releases: str | None
+    releases: str | None = None
     """the commit of `releases`; None: nothing was published"""
-    dandisets: int
-    versions: int
+    dandisets: int = 0
+    versions: int = 0
     """in the chain of releases"""
+    late: tuple[str, ...] = ()
+    """those of them that came too late for their place"""
+    damage: str | None = None
+    """why nothing can be told of it"""
 
 
 @dataclass(frozen=True)
@@ -44,30 +51,44 @@ def superdatasets(settings: Settings, store: Store) -> Iterator[SuperdatasetRow]
     """The superdatasets that there are."""
     for subject in subjects_of(settings, store):
         repository = store.dataset(subject.dataset_id)
-        refs = repository.refs() if repository.path.is_dir() else {}
-        if DRAFT not in refs:
+        if not repository.path.is_dir():
             continue
-        with repository.objects() as objects:
-            draft = trailers(objects.commit(refs[DRAFT]).message)
-            chain = trailers(objects.commit(refs[RELEASES]).message) if RELEASES in refs else {}
-        yield SuperdatasetRow(
-            name=subject.name,
-            path=str(store.alias(subject.name)),
-            draft=refs[DRAFT].hex(),
-            releases=refs[RELEASES].hex() if RELEASES in refs else None,
-            dandisets=int(draft.get("Dandisets", 0)),
-            versions=int(chain.get("Versions", 0)),
-        )
+        row = SuperdatasetRow(subject.name, str(store.alias(subject.name)))
+        try:
+            yield _read(row, repository)
+        except (MirrorError, OSError, ValueError, KeyError) as error:
+            yield replace(row, damage=str(error))
 
 
-def waiting(settings: Settings, store: Store) -> tuple[int, str] | None:
-    """How many published versions the chain of all releases does not have yet, and what it waits for."""
+def _read(row: SuperdatasetRow, repository: Repository) -> SuperdatasetRow:
+    refs = repository.refs()
+    with repository.objects() as objects:
+        draft = trailers(objects.commit(refs[DRAFT]).message)
+        row = replace(row, draft=refs[DRAFT].hex(), dandisets=int(draft["Dandisets"]))
+        if RELEASES not in refs:
+            return row
+        chain = objects.commit(refs[RELEASES])
+        listed = rows(objects.blob(objects.tree(chain.tree)[RELEASES_FILE].oid))
+    return replace(row, releases=refs[RELEASES].hex(), versions=len(listed), late=tuple(_late(listed)))
+
+
+def _late(listed: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """The releases that stand behind one which they ought to stand before."""
+    reached = None
+    for row in listed:
+        place = moment(row["created"]), row["dandiset"], row["version"]
+        if reached is not None and place < reached:
+            yield f"{row['dandiset']} {row['version']}"
+        else:
+            reached = place
+
+
+def waiting(store: Store) -> tuple[int, str] | None:
+    """How many published versions a chain of releases does not have yet, and what it waits for."""
     mark = store.published()
-    if mark is None or not mark.held_back:
+    if mark is None or not mark.held_back or mark.waits_for is None:
         return None
-    states = [state for state in store.states() if settings.select.includes(state.identifier)]
-    horizon = horizon_of(store.frontier(), settings.select.which, states, store.skips())
-    return (mark.held_back, horizon.waits_for) if horizon.waits_for is not None else None
+    return mark.held_back, mark.waits_for
 
 
 def hosts(settings: Settings, store: Store) -> Iterator[HostRow]:

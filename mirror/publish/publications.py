@@ -7,29 +7,33 @@ from collections.abc import Callable, Iterable, Sequence
 from mirror.config import Settings
 from mirror.dataset.facts import Facts
 from mirror.dataset.superdataset import Subject, title
+from mirror.git.objects import MODE_GITLINK
+from mirror.git.repository import Repository
 from mirror.publish.publication import Publication, Rank, Release
-from mirror.publish.superdatasets import holdings, subjects_of
+from mirror.publish.superdatasets import DRAFT, RELEASES, holdings, subjects_of
 from mirror.store.catalogue import Catalogue, Standing
 from mirror.store.store import Store
 
 
 def all_publications(settings: Settings, store: Store, catalogue: Catalogue) -> list[Publication]:
     """Everything that can be cloned here, in the order in which it is to be pushed."""
-    held = holdings(store, catalogue.standings())
+    embargoed = {state.identifier for state in store.states() if state.embargoed is not None}
+    held = holdings(store, catalogue.standings(), embargoed)
     superdatasets = [subject for subject in subjects_of(settings, store) if store.alias(subject.name).is_symlink()]
     zarrs = {name for name in store.zarrs() if store.alias(name).is_symlink()}
     wanted: dict[str, list[bool]] = {}
     dandisets = []
     released = _by_dandiset(held.published)
-    for member in [*held.members, *held.embargoed]:
-        mine = frozenset(catalogue.zarr_ids(member.identifier) & zarrs)
-        for zarr in mine:
-            wanted.setdefault(zarr, []).append(member.facts.embargoed)
-        dandisets.append(_dandiset(store, member.facts, mine, released.get(member.identifier, [])))
+    for private, members in ((False, held.members), (True, held.embargoed)):
+        for member in members:
+            mine = frozenset(catalogue.zarr_ids(member.identifier) & zarrs)
+            for zarr in mine:
+                wanted.setdefault(zarr, []).append(private)
+            versions = released.get(member.identifier, [])
+            dandisets.append(_dandiset(store, member.facts, mine, versions, private=private))
     found = [_zarr(store, zarr, private=all(private)) for zarr, private in sorted(wanted.items())]
     found += sorted(dandisets, key=lambda one: one.name)
-    public = frozenset(member.identifier for member in held.members)
-    found += [_superdataset(store, subject, public) for subject in superdatasets]
+    found += [_superdataset(store, subject) for subject in superdatasets]
     return found
 
 
@@ -53,7 +57,9 @@ def _zarr(store: Store, zarr: str, *, private: bool) -> Publication:
     )
 
 
-def _dandiset(store: Store, facts: Facts, zarrs: frozenset[str], versions: Sequence[Standing]) -> Publication:
+def _dandiset(
+    store: Store, facts: Facts, zarrs: frozenset[str], versions: Sequence[Standing], *, private: bool
+) -> Publication:
     return Publication(
         name=facts.identifier,
         rank=Rank.DANDISET,
@@ -61,13 +67,13 @@ def _dandiset(store: Store, facts: Facts, zarrs: frozenset[str], versions: Seque
         repository=store.repository(facts.identifier).path,
         description=facts.name,
         homepage=f"{store.facts.instance_url}/dandiset/{facts.identifier}",
-        private=facts.embargoed,
+        private=private,
         needs=zarrs,
         releases=_releases(versions),
     )
 
 
-def _superdataset(store: Store, subject: Subject, dandisets: frozenset[str]) -> Publication:
+def _superdataset(store: Store, subject: Subject) -> Publication:
     return Publication(
         name=subject.name,
         rank=Rank.SUPERDATASET,
@@ -76,8 +82,20 @@ def _superdataset(store: Store, subject: Subject, dandisets: frozenset[str]) -> 
         description=title(subject),
         homepage=subject.instance_url,
         private=False,
-        needs=dandisets,
+        needs=_named_in(store.dataset(subject.dataset_id)),
     )
+
+
+def _named_in(repository: Repository) -> frozenset[str]:
+    """The Dandisets that a superdataset points into, on either branch."""
+    refs = repository.refs()
+    names: set[str] = set()
+    with repository.objects() as objects:
+        for ref in (DRAFT, RELEASES):
+            if ref in refs:
+                entries = objects.tree(objects.commit(refs[ref]).tree)
+                names |= {name.decode() for name, entry in entries.items() if entry.mode == MODE_GITLINK}
+    return frozenset(names)
 
 
 def _releases(versions: Sequence[Standing]) -> Callable[[], tuple[Release, ...]]:

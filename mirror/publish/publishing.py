@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+import sqlite3
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha1
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 from mirror.config import Settings
 from mirror.dataset.layout import Layout
-from mirror.dataset.superdataset import NUMBER, place
+from mirror.dataset.superdataset import NUMBER, Subject
 from mirror.dataset.times import moment
-from mirror.errors import MirrorError, SomeFailed, UsageError
-from mirror.publish.horizon import Horizon, horizon_of
+from mirror.errors import CatalogueDamaged, MirrorError, SomeFailed, UsageError
+from mirror.publish.horizon import Marks, horizon_of
 from mirror.publish.releases import Skipped
-from mirror.publish.superdatasets import SuperdatasetWriter, Written, holdings, subjects_of
+from mirror.publish.superdatasets import Holdings, SuperdatasetWriter, Written, holdings, subjects_of
+from mirror.store.cache import is_damaged
 from mirror.store.catalogue import Catalogue
 from mirror.store.chronicle import Chronicle
 from mirror.store.feed import Change
 from mirror.store.frontier import PublishedMark
 from mirror.store.skips import Skip
+from mirror.store.state import DandisetState
 from mirror.store.store import Store
 
 if TYPE_CHECKING:
@@ -47,15 +51,16 @@ class Published:
     changes: list[Change] = field(default_factory=list)
     superdatasets: list[Written] = field(default_factory=list)
     hosts: list[HostOutcome] = field(default_factory=list)
-    horizon: Horizon | None = None
     held_back: int = 0
-    """published versions that stand behind the horizon"""
+    """published versions that a chain of releases does not have yet"""
+    waits_for: str | None = None
+    """what it waits for, where it is more than the next poll"""
     problems: list[str] = field(default_factory=list)
 
     def check(self) -> None:
         """Raise if anything failed."""
         failing = [outcome.host for outcome in self.hosts if not outcome.ok]
-        parts = [f"not all of it is on {', '.join(failing)}"] if failing else []
+        parts = [f"host{'s' if len(failing) > 1 else ''} without everything: {', '.join(failing)}"] if failing else []
         parts += self.problems
         if parts:
             raise SomeFailed("; ".join(parts), hint="`dandi-mirror status` shows why; the next sync tries again")
@@ -90,6 +95,12 @@ class Publisher:
 
     def begin(self, store: Store) -> None:
         self._store = store
+        try:
+            self._open(store)
+        except (sqlite3.DatabaseError, CatalogueDamaged) as error:
+            self._start_over(store, error)
+
+    def _open(self, store: Store) -> None:
         with store.catalogue() as catalogue:
             if not catalogue.is_complete:
                 # Whatever the last run announced before it was broken off may be in no superdataset yet.
@@ -98,63 +109,82 @@ class Publisher:
         self._chronicle.__enter__()
         self._chronicle.begin()
 
+    def _start_over(self, store: Store, error: sqlite3.DatabaseError | CatalogueDamaged) -> None:
+        """A catalogue that is damaged is made anew: all of it is in the repositories and the feed."""
+        if isinstance(error, sqlite3.DatabaseError) and not is_damaged(error):
+            raise error
+        logger.warning("the catalogue is damaged, and made anew: %s", error)
+        self._close()
+        store.discard_catalogue()
+        store.forget_published()
+        self._open(store)
+
     def moved(self, identifier: str) -> None:
         """A Dandiset's repository may have changed: everybody can learn of it at once."""
-        assert self._chronicle is not None, "begin comes first"
-        # What fails now is tried once more at the end, and told then.
-        with suppress(MirrorError):
-            self._note(self._chronicle.follow(identifier))
+        store, chronicle = self._begun()
+        try:
+            self._note(chronicle.follow(identifier))
+        except (sqlite3.DatabaseError, CatalogueDamaged) as error:
+            self._start_over(store, error)
+        except MirrorError:
+            logger.debug("Dandiset %s: tried once more at the end, and told then", identifier, exc_info=True)
 
     def _note(self, changes: list[Change]) -> None:
         if changes:
             self.published.changes += changes
             # Until they are in the superdatasets, that is left to be done, whatever becomes of this process.
-            self._open_store().forget_published()
+            self._begun()[0].forget_published()
 
     def end(self) -> None:
         """Every Dandiset had its turn."""
-        assert self._chronicle is not None, "begin comes first"
-        self._note(self._chronicle.catch_up())
-        failures = self._chronicle.failures
-        self.published.problems += [f"Dandiset {name} is not in the catalogue: {why}" for name, why in failures.items()]
-        with self._open_store().catalogue() as catalogue:
-            self._superdatasets(catalogue)
-            self._hosts(catalogue)
-        self._chronicle.finish()
+        try:
+            self._end()
+        except (sqlite3.DatabaseError, CatalogueDamaged) as error:
+            self._start_over(self._begun()[0], error)
+            self._end()
+
+    def _end(self) -> None:
+        store, chronicle = self._begun()
+        self._note(chronicle.catch_up())
+        failures = chronicle.failures
+        self.published.problems = [f"Dandiset {name} is not in the catalogue: {why}" for name, why in failures.items()]
+        with store.catalogue() as catalogue:
+            self._superdatasets(store, catalogue, failures)
+            self._hosts(store, catalogue)
+        chronicle.finish()
         self._close()
 
-    def _superdatasets(self, catalogue: Catalogue) -> None:
-        store, settings = self._open_store(), self._settings
-        skips = store.skips()
+    def _superdatasets(self, store: Store, catalogue: Catalogue, failures: Collection[str]) -> None:
+        settings, skips = self._settings, store.skips()
         fingerprint = self._fingerprint(skips)
         mark = store.published()
         if mark is not None and mark.of == fingerprint and not mark.held_back:
             return
-        states = [state for state in store.states() if settings.select.includes(state.identifier)]
-        horizon = self.published.horizon = horizon_of(store.frontier(), settings.select.which, states, skips)
-        held = holdings(store, catalogue.standings())
-        self.published.held_back = held_back = sum(
-            settings.select.includes(one.facts.identifier) and not horizon.includes(place(one.facts))
-            for one in held.published
-        )
-        writer = SuperdatasetWriter(settings, store, self._layout.trailer, horizon, _skipped(skips))
-        failed = False
-        for subject in subjects_of(settings, store):
-            self._tell(f"superdataset {subject.name}")
-            try:
-                written = writer.write(subject, held, anew=subject.name == self._anew)
-            except Exception as error:
-                if not isinstance(error, MirrorError):
-                    logger.exception("superdataset %s", subject.name)
-                self._trouble(f"superdataset {subject.name}: {error}")
-                failed = True
-                continue
-            if written is not None and written.changed:
-                self.published.superdatasets.append(written)
-                if self._watcher is not None:
-                    self._watcher.superdataset(written)
-        if not failed:
-            store.save_published(PublishedMark(fingerprint, held_back))
+        states = {state.identifier: state for state in store.states()}
+        held = holdings(store, catalogue.standings(), {one for one, state in states.items() if state.embargoed})
+        horizon = horizon_of(_marks(settings, store, states, held, failures), settings.select.which)
+        writer = SuperdatasetWriter(settings, store, self._layout.trailer, horizon, _skipped(settings, skips))
+        done = [self._superdataset(writer, subject, held) for subject in subjects_of(settings, store)]
+        lacking = max((one.lacking for one in done if one is not None), default=0)
+        self.published.held_back, self.published.waits_for = lacking, horizon.waits_for
+        if None not in done:
+            store.save_published(PublishedMark(fingerprint, lacking, horizon.waits_for if lacking else None))
+
+    def _superdataset(self, writer: SuperdatasetWriter, subject: Subject, held: Holdings) -> Written | None:
+        """Bring one up to date; None if that failed."""
+        self._tell(f"superdataset {subject.name}")
+        try:
+            written = writer.write(subject, held, anew=subject.name == self._anew)
+        except Exception as error:
+            if not isinstance(error, MirrorError):
+                logger.exception("superdataset %s", subject.name)
+            self._trouble(f"superdataset {subject.name}: {error}")
+            return None
+        if written.changed:
+            self.published.superdatasets.append(written)
+            if self._watcher is not None:
+                self._watcher.superdataset(written)
+        return written
 
     def _fingerprint(self, skips: tuple[Skip, ...]) -> str:
         """Everything but the Dandisets that superdatasets depend on."""
@@ -163,8 +193,8 @@ class Publisher:
         parts += [f"{skip.dandiset} {skip.version}" for skip in skips]
         return sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()
 
-    def _hosts(self, catalogue: Catalogue) -> None:
-        hosts, store = self._settings.publish.hosts, self._open_store()
+    def _hosts(self, store: Store, catalogue: Catalogue) -> None:
+        hosts = self._settings.publish.hosts
         if not hosts:
             return
         # Most mirrors have none, and every sync would pay for the import.
@@ -182,9 +212,10 @@ class Publisher:
         logger.error("%s", problem)
         self.published.problems.append(problem)
 
-    def _open_store(self) -> Store:
+    def _begun(self) -> tuple[Store, Chronicle]:
         assert self._store is not None, "begin comes first"
-        return self._store
+        assert self._chronicle is not None, "begin comes first"
+        return self._store, self._chronicle
 
 
 def publish(
@@ -229,5 +260,28 @@ class _HostWatcher:
             self._watcher.host(outcome)
 
 
-def _skipped(skips: tuple[Skip, ...]) -> tuple[Skipped, ...]:
-    return tuple(Skipped((moment(skip.created), skip.dandiset, skip.version)) for skip in skips)
+def _marks(
+    settings: Settings, store: Store, states: Mapping[str, DandisetState], held: Holdings, failures: Collection[str]
+) -> Marks:
+    """What is known of versions that are missing, or may be."""
+    states = {identifier: state for identifier, state in states.items() if settings.select.includes(identifier)}
+    latest: dict[str, datetime] = {}
+    mirrored = set()
+    for one in held.published:
+        latest[one.facts.identifier] = moment(one.facts.created)  # they come in their order
+        mirrored.add((one.facts.identifier, one.facts.version))
+    unread = {}
+    for identifier in failures:
+        holding = states[identifier].holding if identifier in states else None
+        if holding is None or any((identifier, version) not in mirrored for version in holding.releases):
+            unread[identifier] = latest.get(identifier, datetime.min.replace(tzinfo=UTC))
+    unread = {identifier: until for identifier, until in unread.items() if settings.select.includes(identifier)}
+    return Marks(store.frontier(), states, store.skips(), mirrored, unread)
+
+
+def _skipped(settings: Settings, skips: tuple[Skip, ...]) -> tuple[Skipped, ...]:
+    return tuple(
+        Skipped((moment(skip.created), skip.dandiset, skip.version))
+        for skip in skips
+        if settings.select.includes(skip.dandiset)
+    )

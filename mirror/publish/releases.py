@@ -23,6 +23,7 @@ from mirror.git.objects import COMMIT, Commit, Oid
 from mirror.git.pack import PackWriter
 from mirror.publish.tables import Tables
 from mirror.store.catalogue import Standing
+from mirror.store.skips import ALL_UNKNOWN
 from mirror.store.writer import writer_at
 
 TAGS = "refs/tags/"
@@ -37,7 +38,7 @@ class Skipped:
     @property
     def name(self) -> str:
         _, identifier, version = self.key
-        return f"{identifier}@{version}"
+        return f"{identifier}@{version}" if version != ALL_UNKNOWN else identifier
 
 
 @dataclass
@@ -62,7 +63,7 @@ class Chain:
     def extend(self, versions: Iterable[Standing], matches: Callable[[Facts], bool]) -> None:
         """Add what is new among these published versions, which are all that is known, in their order."""
         wanted: dict[str, Standing] = {}
-        last = max((self._place(key) for key in self.tables.listed), default=None)
+        last = self.reached
         for version in versions:
             facts, name = version.facts, f"{version.facts.identifier} {version.facts.version}"
             if not matches(facts):
@@ -77,6 +78,11 @@ class Chain:
             self._add(version)
             self.added.append(name)
         self._put_right(wanted)
+
+    @property
+    def reached(self) -> Key | None:
+        """The place of the last of the versions that the chain has had."""
+        return max((self._place(listed) for listed in self.tables.listed), default=None)
 
     def _place(self, listed: tuple[str, str]) -> Key:
         return moment(self.tables.listed[listed]), *listed
@@ -94,7 +100,7 @@ class Chain:
         if row is None:
             return
         stands_at = self.tables.listed.get((facts.identifier, row["latest_version"]))
-        if stands_at is not None and moment(stands_at) > moment(facts.created):
+        if stands_at is not None and (moment(stands_at), facts.identifier, row["latest_version"]) > place(facts):
             return
         tree = self.tables.remove(facts.identifier)
         message = leaving_message([facts.identifier], self.tables.totals, self._trailer(place(facts)))

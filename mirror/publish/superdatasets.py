@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from mirror.config import Settings
 from mirror.dataset.facts import Facts, seen_with
 from mirror.dataset.identity import ALL_DANDISETS, superdataset_id
 from mirror.dataset.query import Query
-from mirror.dataset.superdataset import Member, SelectionLayout, Subject, place
-from mirror.dataset.times import moment
+from mirror.dataset.superdataset import RELEASES_FILE, Member, SelectionLayout, Subject, place, rows
+from mirror.dataset.times import epoch
+from mirror.errors import StoreError
 from mirror.git.objects import Oid
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
@@ -53,14 +54,16 @@ class Written:
     """versions added to the chain"""
     late: tuple[str, ...] = ()
     """those of them that belong before one which was there already"""
+    lacking: int = 0
+    """published versions that belong into the chain, and are not in it yet"""
 
     @property
     def changed(self) -> bool:
         return self.draft is not None or bool(self.releases)
 
 
-def holdings(store: Store, standings: Iterable[Standing]) -> Holdings:
-    """What the catalogue holds, in the shape that superdatasets need."""
+def holdings(store: Store, standings: Iterable[Standing], embargoed: Collection[str] = ()) -> Holdings:
+    """What the catalogue holds, in the shape that superdatasets need. `embargoed`: what came under embargo."""
     drafts: list[Standing] = []
     published: list[Standing] = []
     latest: dict[str, Facts] = {}
@@ -77,10 +80,14 @@ def holdings(store: Store, standings: Iterable[Standing]) -> Holdings:
         for one in sorted(drafts, key=lambda one: one.facts.identifier)
     ]
     return Holdings(
-        [member for member in members if not member.facts.embargoed],
+        [member for member in members if not _is_closed(member, embargoed)],
         published,
-        [member for member in members if member.facts.embargoed],
+        [member for member in members if _is_closed(member, embargoed)],
     )
+
+
+def _is_closed(member: Member, embargoed: Collection[str]) -> bool:
+    return member.facts.embargoed or member.identifier in embargoed
 
 
 def subjects_of(settings: Settings, store: Store) -> list[Subject]:
@@ -111,14 +118,14 @@ class SuperdatasetWriter:
         self._horizon = horizon
         self._skipped = skipped
 
-    def write(self, subject: Subject, holdings: Holdings, *, anew: bool = False) -> Written | None:
-        """Bring one up to date; None when nothing was ever in it. `anew`: its chain of releases from nothing."""
+    def write(self, subject: Subject, holdings: Holdings, *, anew: bool = False) -> Written:
+        """Bring one up to date, unless nothing was ever in it. `anew`: its chain of releases from nothing."""
         query = Query.parse(subject.where) if subject.where is not None else None
         matches = (lambda _: True) if query is None else query.matches
         members = [member for member in holdings.members if matches(seen_with(member.facts, member.latest))]
         repository = self._store.dataset(subject.dataset_id)
         if not repository.path.is_dir() and not members and not any(matches(one.facts) for one in holdings.published):
-            return None
+            return Written(subject.name, "", None)
         repository = self._store.create_dataset(subject.dataset_id)
         repository.repair()
         written = self._write(subject, repository, members, holdings.published, matches, anew=anew)
@@ -141,13 +148,15 @@ class SuperdatasetWriter:
             refs = repository.refs()
             kept = {ref: oid for ref, oid in refs.items() if ref == DRAFT} if anew else refs
             chain = self._chain(subject, layout, kept, objects, writer)
-            chain.extend(self._known(chain, published), matches)
+            chain.extend(self._known(chain, published, matches), matches)
+            if anew:
+                self._check_anew(subject, refs, chain, objects)
             mine = {member.identifier for member in members}
             state = DraftState(members, [one for one in published if one.facts.identifier in mine])
             updates: dict[str, Oid | None] = {**dict.fromkeys(refs.keys() - kept.keys()), **chain.updates}
             moved = chain.tip if chain.tip is not None and chain.tip != refs.get(RELEASES) else None
-            if moved is not None:
-                updates[RELEASES] = moved
+            if chain.tip is not None and (anew or moved is not None):
+                updates[RELEASES] = chain.tip
             draft = write_draft(subject, state, layout.trailer(), objects, writer, refs.get(DRAFT), moved)
             if draft is not None:
                 updates[DRAFT] = draft.oid
@@ -160,6 +169,7 @@ class SuperdatasetWriter:
             draft.summary if draft is not None else "",
             tuple(chain.added),
             tuple(chain.late),
+            self._lacking(chain, published, matches),
         )
 
     def _layout(self, subject: Subject) -> SelectionLayout:
@@ -187,16 +197,40 @@ class SuperdatasetWriter:
             seconds=commit.committer.seconds if commit is not None else 0,
         )
 
-    def _known(self, chain: Chain, published: Sequence[Standing]) -> list[Standing]:
+    def _known(self, chain: Chain, published: Sequence[Standing], matches: Callable[[Facts], bool]) -> list[Standing]:
         """The published versions up to the horizon, and up to where the chain is: it never goes back."""
-        reached = max((moment(created).timestamp() for created in chain.tables.listed.values()), default=0.0)
-        reached = max(reached, chain.seconds)
+        reached = chain.reached
         return [
             one
             for one in published
             if self._settings.select.includes(one.facts.identifier)
-            and (self._horizon.includes(place(one.facts)) or moment(one.facts.created).timestamp() <= reached)
+            and (
+                self._horizon.includes(place(one.facts))
+                or (reached is not None and place(one.facts) <= reached)
+                # A version that took its Dandiset out stands in no table, only in the time of its commit.
+                or (epoch(one.facts.created) <= chain.seconds and not matches(one.facts))
+            )
         ]
+
+    def _lacking(self, chain: Chain, published: Sequence[Standing], matches: Callable[[Facts], bool]) -> int:
+        """How many published versions are not in the chain, and ought to be."""
+        return sum(
+            (one.facts.identifier, one.facts.version) not in chain.tables.listed
+            for one in published
+            if self._settings.select.includes(one.facts.identifier) and matches(one.facts)
+        )
+
+    def _check_anew(self, subject: Subject, refs: dict[str, Oid], chain: Chain, objects: Objects) -> None:
+        """A chain that is written anew must not lose what the old one had."""
+        if RELEASES not in refs:
+            return
+        before = rows(objects.blob(objects.tree(objects.commit(refs[RELEASES]).tree)[RELEASES_FILE].oid))
+        lost = {(row["dandiset"], row["version"]) for row in before} - chain.tables.listed.keys()
+        if subject.where is None and lost:
+            raise StoreError(
+                f"written anew, the chain would lose {len(lost)} releases, as it waits for {self._horizon.waits_for}",
+                hint="`dandi-mirror sync`, and then again",
+            )
 
 
 class FreeNames:

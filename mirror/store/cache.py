@@ -38,9 +38,22 @@ def open_cache(path: Path, form: Format) -> sqlite3.Connection:
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
             raise
-        for suffix in ("", "-wal", "-shm"):
-            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        discard(path)
         return _connect(path, form)
+
+
+def is_damaged(error: sqlite3.DatabaseError) -> bool:
+    """Whether this says that the file is damaged, rather than locked, or out of room."""
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in (
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+    )
+
+
+def discard(path: Path) -> None:
+    """Throw the file away."""
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Self
 import msgspec
 
 from mirror.dataset.facts import Facts
-from mirror.errors import StoreError
+from mirror.errors import CatalogueDamaged, StoreError
 from mirror.store.asset_rows import (
     ASSET_SCHEMA,
     DELETE_IT,
@@ -31,7 +31,7 @@ from mirror.store.asset_rows import (
     path_hash,
     unpacked,
 )
-from mirror.store.cache import Format, open_cache, transaction
+from mirror.store.cache import Format, is_damaged, open_cache, transaction
 
 _FORMAT = Format(
     1,
@@ -114,7 +114,8 @@ class Catalogue:
             with transaction(self.db):
                 yield
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path} cannot be written: {error}", hint=DELETE_IT) from error
+            kind = CatalogueDamaged if isinstance(error, sqlite3.DatabaseError) and is_damaged(error) else StoreError
+            raise kind(f"{self._path} cannot be written: {error}", hint=DELETE_IT) from error
 
     @property
     def is_complete(self) -> bool:
@@ -216,7 +217,8 @@ class Catalogue:
         except UnicodeEncodeError:
             return  # nothing here is called what is no text
         except sqlite3.DatabaseError as error:
-            raise StoreError(f"{self._path} cannot be read: {error}", hint=DELETE_IT) from None
+            kind = CatalogueDamaged if is_damaged(error) else StoreError
+            raise kind(f"{self._path} cannot be read: {error}", hint=DELETE_IT) from None
 
 
 _STANDINGS = """

@@ -7,16 +7,17 @@ caught up, the catalogue knows every commit, and the feed has told of each once.
 from __future__ import annotations
 
 import logging
+import sqlite3
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import msgspec
-import yaml
 
-from mirror.errors import MirrorError, StoreError
+from mirror.errors import CatalogueDamaged, MirrorError, StoreError
 from mirror.store.announced import Announced
+from mirror.store.cache import is_damaged
 from mirror.store.cataloguing import DandisetCataloguer, Tips, told
 from mirror.store.feed import Change, Feed, Move
 from mirror.store.store import Store
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 _CACHE_KIB = 65_536
 """The indexes of a million assets are filled at random places."""
-
-_FORESEEN = (OSError, ValueError, LookupError, msgspec.DecodeError, yaml.YAMLError)
-"""What damaged objects, or a full disk, may bring about."""
 
 
 class Chronicle:
@@ -75,19 +73,29 @@ class Chronicle:
         """Bring the catalogue up to where this Dandiset's branches are, and announce what moved."""
         try:
             changes = self._follow(identifier)
+        except CatalogueDamaged:
+            raise  # that is no trouble of this Dandiset
         except MirrorError as error:
             self._fall_behind(identifier, str(error))
             raise
-        except _FORESEEN as error:
-            failure = StoreError(
-                f"Dandiset {identifier} cannot be catalogued: {type(error).__name__}: {error}",
-                hint=f"`git fsck` in {self._store.alias(identifier)} may say more",
-            )
-            self._fall_behind(identifier, str(failure))
-            raise failure from error
+        except sqlite3.DatabaseError as error:
+            if is_damaged(error):
+                raise
+            raise self._failed(identifier, error) from error
+        except Exception as error:
+            # Whatever its objects hold: it must not keep the others from being followed.
+            raise self._failed(identifier, error) from error
         if self.failures.pop(identifier, None) is not None:
             self._write("DELETE FROM behind WHERE identifier = ?", identifier)
         return changes
+
+    def _failed(self, identifier: str, error: Exception) -> StoreError:
+        failure = StoreError(
+            f"Dandiset {identifier} cannot be catalogued: {type(error).__name__}: {error}",
+            hint=f"`git fsck` in {self._store.alias(identifier)} may say more",
+        )
+        self._fall_behind(identifier, str(failure))
+        return failure
 
     def catch_up(self) -> list[Change]:
         """Follow every Dandiset, if the last run did not come to its end; otherwise those that could not be followed.
@@ -98,6 +106,8 @@ class Chronicle:
         for identifier in sorted(self.failures) if self._all_followed else self._known():
             try:
                 changes += self.follow(identifier)
+            except CatalogueDamaged:
+                raise
             except MirrorError as error:
                 logger.warning("%s", error)
         self._all_followed = True

@@ -71,7 +71,7 @@ class Feed:
         self._descriptor = _open(path)
         if os.fstat(self._descriptor).st_size < start:
             start = 0  # it is another file now
-        self.end = max((end for end, _ in read_changes(path, start)), default=start)
+        self.end = max((end for line, end in _whole_lines(path, start) if _is_of_a_feed(line)), default=start)
         """where the next line goes"""
         self._cut()
 
@@ -115,12 +115,32 @@ def _write(descriptor: int, data: bytes, place: int) -> None:
         data, place = data[written:], place + written
 
 
+class _OfAFeed(msgspec.Struct):
+    """What a line of any format has: one of a later dandi-mirror is nothing to be cut off."""
+
+    serial: int
+    dandiset: str
+    version: str
+    new: str
+
+
+_of_a_feed = msgspec.json.Decoder(_OfAFeed)
+
+
+def _is_of_a_feed(line: bytes) -> bool:
+    try:
+        _of_a_feed.decode(line)
+    except ValueError:
+        return False
+    return True
+
+
 def read_changes(path: Path, start: int = 0) -> Iterator[tuple[int, Change]]:
     """The lines from this place in the file on, each with the place behind it; none where there is no file yet."""
     for line, end in _whole_lines(path, start):
         try:
             yield end, _decode(line)
-        except msgspec.DecodeError:
+        except ValueError:
             logger.warning("%s: the line before byte %d cannot be understood: %.80r", path, end, line)
 
 

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
+from mirror.dataset.times import moment
+from mirror.errors import RecordRefused
 from mirror.store.files import write_file
 
 _T = TypeVar("_T")
@@ -25,6 +27,17 @@ class Frontier(msgspec.Struct, frozen=True):
     """what was selected then"""
     unknown: Mapping[str, str] = {}
     """Dandisets whose list of versions could not be read: up to when it is known"""
+    absent: Mapping[str, str] = {}
+    """those of them that the archive did not show at all, since when: they are not waited for for ever"""
+    awaited: Mapping[str, Mapping[str, str]] = {}
+    """versions that were missing, with the time of each: what the marks of each Dandiset say, too"""
+
+    def __post_init__(self) -> None:
+        for time in (self.asked, *self.unknown.values(), *self.absent.values()):
+            moment(time)
+        for versions in self.awaited.values():
+            for time in versions.values():
+                moment(time)
 
 
 class PublishedMark(msgspec.Struct, frozen=True):
@@ -33,7 +46,9 @@ class PublishedMark(msgspec.Struct, frozen=True):
     of: str
     """the settings that they were made by, in short"""
     held_back: int
-    """published versions that the chain of releases does not have yet"""
+    """published versions that a chain of releases does not have yet"""
+    waits_for: str | None = None
+    """what it waits for, where it is more than the next poll"""
 
 
 def read_frontier(path: Path) -> Frontier | None:
@@ -49,7 +64,7 @@ def read_published(path: Path) -> PublishedMark | None:
 def _read(path: Path, kind: type[_T]) -> _T | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError, RecordRefused):
         return None
 
 

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import msgspec
 
-from mirror.errors import StoreError
+from mirror.dataset.times import moment
+from mirror.errors import RecordRefused, StoreError
 from mirror.store.files import write_file
+
+ALL_UNKNOWN = "*"
+"""In place of a version: all of a Dandiset whose versions cannot be listed."""
 
 
 class Skip(msgspec.Struct, frozen=True):
@@ -16,6 +20,7 @@ class Skip(msgspec.Struct, frozen=True):
 
     dandiset: str
     version: str
+    """`*`: all those of which nothing can be known"""
     created: str
     """when the archive made it: its place in the chain of all releases"""
     why: str
@@ -25,11 +30,14 @@ class Skip(msgspec.Struct, frozen=True):
 
 def read_skips(path: Path) -> tuple[Skip, ...]:
     try:
-        return msgspec.json.decode(path.read_bytes(), type=tuple[Skip, ...])
+        skips = msgspec.json.decode(path.read_bytes(), type=tuple[Skip, ...])
+        for skip in skips:
+            moment(skip.created)
     except FileNotFoundError:
         return ()
-    except msgspec.DecodeError as error:
+    except (ValueError, RecordRefused) as error:
         raise StoreError(f"{path} cannot be read: {error}", hint="restore it from a backup, or write it anew") from None
+    return skips
 
 
 def write_skips(path: Path, skips: Sequence[Skip]) -> None:

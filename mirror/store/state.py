@@ -83,6 +83,8 @@ class DandisetState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """S3 addresses that no version names any more, with their key: withdrawn once they are really gone"""
     vanished: str | None = None
     """when it was first missing from the archive"""
+    embargoed: str | None = None
+    """when it was first seen to have come under embargo, having been mirrored before"""
     failure: Failure | None = None
 
 
@@ -90,7 +92,7 @@ def read_state(path: Path, identifier: str) -> DandisetState:
     """The marks of a Dandiset; none when there is no file, or one that cannot be read: then it is looked at again."""
     try:
         state = msgspec.json.decode(path.read_bytes(), type=DandisetState)
-    except (FileNotFoundError, msgspec.DecodeError):
+    except (FileNotFoundError, ValueError):
         return DandisetState(identifier=identifier)
     return state if state.identifier == identifier else DandisetState(identifier=identifier)
 

@@ -23,12 +23,13 @@ from mirror.dataset.identity import dandiset_dataset_id, store_annex_uuid
 from mirror.errors import NoStore, StoreError
 from mirror.git.files import make_folders
 from mirror.git.repository import Repository
+from mirror.store.cache import discard
 from mirror.store.catalogue import Catalogue
 from mirror.store.files import point, remove_temporaries, write_file
 from mirror.store.frontier import Frontier, PublishedMark, read_frontier, read_published, write_mark
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
-from mirror.store.skips import Skip, read_skips, write_skips
+from mirror.store.skips import ALL_UNKNOWN, Skip, read_skips, write_skips
 from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
 from mirror.store.zarrs import ZarrFolder
 
@@ -177,6 +178,10 @@ class Store:
         """The published versions that are not waited for."""
         return read_skips(self._state / "skips.json")
 
+    def skipped_versions(self, identifier: str) -> tuple[Skip, ...]:
+        """Those of them that are known versions of this Dandiset."""
+        return tuple(one for one in self.skips() if one.dandiset == identifier and one.version != ALL_UNKNOWN)
+
     def save_skips(self, skips: Iterable[Skip]) -> None:
         write_skips(self._state / "skips.json", list(skips))
 
@@ -192,6 +197,10 @@ class Store:
     def catalogue(self) -> Catalogue:
         """The catalogue; a context manager. `Chronicle` brings it up to date."""
         return Catalogue(self._state / "catalogue.sqlite")
+
+    def discard_catalogue(self) -> None:
+        """Throw it away: it is made anew from the repositories and the feed."""
+        discard(self._state / "catalogue.sqlite")
 
     @property
     def changes(self) -> Path:

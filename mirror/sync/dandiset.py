@@ -93,7 +93,7 @@ class DandisetSync:
         api = instance.api_url or client.api_url
         api_host = urlsplit(api).netloc
         remote = dandiapi_remote(api_remote_uuid(instance.url), api_host)
-        skips = tuple(skip for skip in self.store.skips() if skip.dandiset == self.identifier)
+        skips = self.store.skipped_versions(self.identifier)
         with repository.writer() as writer, repository.objects(writer) as objects:
             mirrored = Mirrored(repository.refs(), objects, index, self.identifier, layout)
             zarrs = ZarrLinker(self._zarr_sync(), mirrored, objects, api, remote)
@@ -189,7 +189,7 @@ class DandisetSync:
         draft = reading.draft
         releases = {seen.info.version for seen in reading.releases} | mirrored.versions
         # A skipped version is dealt with: it must not look like a new one at each poll.
-        settled = releases | {skip.version for skip in self.store.skips() if skip.dandiset == self.identifier}
+        settled = releases | {skip.version for skip in self.store.skipped_versions(self.identifier)}
         taken = [version for version in reading.versions if version.version in settled]
         names = [f"{path!r}: {reason}" for path, reason in warnings_for(draft.assets)]
         return DandisetState(

@@ -103,7 +103,7 @@ def sync(
                 report.outcomes.append(outcome)
                 if watcher is not None:
                     watcher.done(outcome)
-                if follower is not None and outcome.result in ("changed", "failed"):
+                if follower is not None and outcome.result in ("changed", "unchanged", "failed"):
                     follower.moved(outcome.identifier)
             if not named:
                 note_frontier(settings, store, connection, found)
@@ -131,7 +131,8 @@ def _outcomes(
         yield _unreadable(store, bad)
     _finish_still(store, found.still)
     for identifier in found.embargoed:
-        yield Outcome(identifier, "embargoed", "embargoed: not mirrored yet")
+        if identifier in named or (state := states.get(identifier)) is None or state.embargoed is None:
+            yield _embargoed(store, identifier)
     jobs = min(settings.jobs, len(found.moved))
     if jobs > 1:
         yield from in_processes(settings, found.moved, jobs, everything=everything)
@@ -154,6 +155,19 @@ def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:
         store.save_state(state)
     message = f"is not in the archive any more since {state.vanished}; what was mirrored is kept"
     return Outcome(identifier, "vanished", message, path=str(store.alias(identifier)))
+
+
+def _embargoed(store: Store, identifier: str) -> Outcome:
+    """A Dandiset under embargo: what was mirrored of it before is kept, and marked, and goes nowhere any more."""
+    state = store.state(identifier)
+    if state.synced is None:
+        return Outcome(identifier, "embargoed", "embargoed: not mirrored yet")
+    if state.embargoed is None:
+        state = msgspec.structs.replace(state, embargoed=now())
+        store.save_state(state)
+        store.forget_published()
+    message = f"is under embargo since {state.embargoed}; what was mirrored before is kept"
+    return Outcome(identifier, "embargoed", message, path=str(store.alias(identifier)))
 
 
 def _unreadable(store: Store, bad: Unreadable) -> Outcome:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 from mirror.archive.records import DandisetSummary
@@ -15,7 +15,10 @@ from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.poll import Poll
 
-_TICK = timedelta(microseconds=1)
+ABSENCE_PATIENCE = timedelta(days=7)
+"""A Dandiset that the archive does not show any more is waited for as long as this: it may be an error of a moment."""
+
+_SECOND, _TICK = timedelta(seconds=1), timedelta(microseconds=1)
 _UNNAMED = "(one that the archive's list does not name)"
 
 
@@ -24,28 +27,61 @@ def note_frontier(settings: Settings, store: Store, connection: Connection, foun
     earlier = store.frontier()
     if earlier is not None and earlier.selection != settings.select.which:
         earlier = None
-    # Headers tell the time in whole seconds; a version that is listed tells that it was later than that version.
-    asked = max(connection.opened, found.after + _TICK) if found.after is not None else connection.opened
+    states = {state.identifier: state for state in store.states() if settings.select.includes(state.identifier)}
+    absent = _absent(settings, connection.opened, found, states, earlier)
+    waited_for = {one for one, since in absent.items() if connection.opened - moment(since) < ABSENCE_PATIENCE}
+    unknown = {*_unlisted(store, found, states), *waited_for}
+    frontier = Frontier(
+        _asked(settings, connection, found).isoformat(),
+        settings.select.which,
+        {identifier: _known_until(identifier, earlier, found.listed) for identifier in sorted(unknown)},
+        absent,
+        {identifier: state.awaited for identifier, state in states.items() if state.awaited},
+    )
+    store.save_frontier(frontier)
+
+
+def _asked(settings: Settings, connection: Connection, found: Poll) -> datetime:
+    """Up to when every version was listed."""
+    asked = connection.opened
+    if found.after is not None:
+        # Headers tell the time in whole seconds; a version that is listed tells what part of that second had passed.
+        asked = max(asked, min(found.after + _TICK, asked + _SECOND))
     # A version is there a moment after the time that it bears.
-    asked -= timedelta(seconds=settings.archive.settle_seconds)
-    unknown = {identifier: _known_until(identifier, earlier, found.listed) for identifier in _unknown(store, found)}
-    store.save_frontier(Frontier(asked.isoformat(), settings.select.which, unknown))
+    return asked - timedelta(seconds=settings.archive.settle_seconds)
 
 
-def _unknown(store: Store, found: Poll) -> Iterator[str]:
-    """Dandisets that may have published versions of which nothing is known."""
+def _unlisted(store: Store, found: Poll, states: Mapping[str, DandisetState]) -> list[str]:
+    """Dandisets that have published versions of which nothing is known."""
     skips = {(skip.dandiset, skip.version) for skip in store.skips()}
+    unlisted = []
     for identifier in found.moved:
-        summary, state = found.listed[identifier], store.state(identifier)
-        latest = summary.most_recent_published_version
-        if latest is not None and (identifier, latest.version) not in skips and not _knows(state, latest.version):
-            yield identifier
-    for bad in found.unreadable:
-        yield bad.identifier or _UNNAMED
+        latest = found.listed[identifier].most_recent_published_version
+        state = states.get(identifier)
+        known = {*state.versions, *state.awaited} if state is not None else set()
+        if latest is not None and (identifier, latest.version) not in skips and latest.version not in known:
+            unlisted.append(identifier)
+    return unlisted
 
 
-def _knows(state: DandisetState, version: str) -> bool:
-    return version in state.versions or version in state.awaited
+def _absent(
+    settings: Settings,
+    now: datetime,
+    found: Poll,
+    states: Mapping[str, DandisetState],
+    earlier: Frontier | None,
+) -> dict[str, str]:
+    """Dandisets that the archive did not show, or not so that one could read it, and since when."""
+    since = {} if earlier is None else earlier.absent
+    named = () if settings.select.dandisets == "all" else settings.select.dandisets
+    gone = {identifier for identifier in found.missing if identifier in named}
+    gone |= {one for one in (*found.missing, *found.embargoed) if _had_versions(states.get(one)) or one in since}
+    gone |= {*found.lacking, *(bad.identifier or _UNNAMED for bad in found.unreadable)}
+    return {identifier: since.get(identifier, now.isoformat()) for identifier in sorted(gone)}
+
+
+def _had_versions(state: DandisetState | None) -> bool:
+    return state is not None and bool(state.versions or state.awaited)
 
 
 def _known_until(identifier: str, earlier: Frontier | None, listed: Mapping[str, DandisetSummary]) -> str:

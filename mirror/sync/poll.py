@@ -33,6 +33,8 @@ class Poll:
     still: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     """not in the archive, or not any more"""
+    lacking: list[str] = field(default_factory=list)
+    """there, although the list does not have them"""
     embargoed: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
     """entries of the list that make no sense"""
@@ -78,7 +80,7 @@ def poll(
     ]
     expected: Iterable[str] = states if selected is None else selected
     listed = {*found, *(bad.identifier for bad in result.unreadable)}
-    result.missing = _gone(client, sorted(set(expected) - listed - excluded), states)
+    _look_for(client, sorted(set(expected) - listed - excluded), states, result)
     result.moved.sort(key=lambda identifier: (-sizes[identifier], identifier))
     return result
 
@@ -86,7 +88,9 @@ def poll(
 def moved(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
     """Whether a Dandiset is to be looked at: because something is new, or because something was left open."""
     draft, latest = summary.draft_version, summary.most_recent_published_version
-    if state.synced is None or state.failure is not None or state.vanished is not None or state.layout != layout:
+    if state.synced is None or state.failure is not None or state.layout != layout:
+        return True
+    if state.vanished is not None or state.embargoed is not None:
         return True
     if state.pending or state.waiting:
         # Hashes appear, and versions settle, without any time moving.
@@ -111,27 +115,34 @@ def _times(summaries: Iterable[DandisetSummary]) -> Iterator[datetime]:
                 yield moment(latest.created)
 
 
-def _gone(client: ArchiveClient, missing: Iterable[str], states: Mapping[str, DandisetState]) -> list[str]:
-    """Those of the missing that are really gone, as each one's own address says.
+def _look_for(
+    client: ArchiveClient, unlisted: Iterable[str], states: Mapping[str, DandisetState], result: Poll
+) -> None:
+    """Find out of those that the list does not have whether they are gone, or under embargo, as each one's own address
+    says.
 
     A list may lack what is there: a page slid, or the server is in trouble. It is believed in what it names only.
     """
-    gone, there = [], 0
-    for identifier in missing:
+    for identifier in unlisted:
         state = states.get(identifier)
-        if (state is not None and state.vanished is not None) or _is_gone(client, identifier):
-            gone.append(identifier)
-        elif (there := there + 1) > BELIEVED_LACKING:
+        if state is not None and state.vanished is not None:
+            result.missing.append(identifier)
+        elif state is not None and state.embargoed is not None:
+            result.embargoed.append(identifier)
+        else:
+            _kind_of_absence(client, identifier, result).append(identifier)
+        if len(result.lacking) > BELIEVED_LACKING:
             raise BadAnswer("the list of Dandisets lacks many that are there", hint="try again later")
-    return gone
 
 
-def _is_gone(client: ArchiveClient, identifier: str) -> bool:
+def _kind_of_absence(client: ArchiveClient, identifier: str, result: Poll) -> list[str]:
     try:
-        client.dandiset(identifier)
-    except (NotFound, NotAllowed):
-        return True
-    return False
+        summary = client.dandiset(identifier)
+    except NotFound:
+        return result.missing
+    except NotAllowed:
+        return result.embargoed
+    return result.lacking if summary.embargo_status == OPEN else result.embargoed
 
 
 def _listed(

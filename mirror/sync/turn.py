@@ -47,6 +47,7 @@ def sync_one(
     state = store.state(identifier)
     path = str(store.alias(identifier))
     started = now()
+    was_embargoed = state.embargoed is not None
     try:
         synced = DandisetSync(settings, store, connection, identifier, everything, tell).run(state)
     except Exception as error:
@@ -67,6 +68,9 @@ def sync_one(
         store.save_state(failed(msgspec.structs.replace(state, failure=earlier), "ZarrsFailed", message, started))
         return Outcome(identifier, "failed", message, path, _warnings(synced))
     store.save_state(state)
+    if was_embargoed:
+        # It belongs into the superdatasets again.
+        store.forget_published()
     result: Result = "changed" if synced.wrote or synced.zarrs_written else "unchanged"
     return Outcome(identifier, result, _described(synced), path, _warnings(synced))
 

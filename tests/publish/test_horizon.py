@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from datetime import datetime
+
 from mirror.dataset.superdataset import Key
 from mirror.dataset.times import moment
-from mirror.publish.horizon import Horizon, horizon_of
+from mirror.publish.horizon import Horizon, Marks, horizon_of
 from mirror.store.frontier import Frontier
 from mirror.store.skips import Skip
 from mirror.store.state import DandisetState, Failure
@@ -16,8 +19,15 @@ def at(time: str, identifier: str = "000003", version: str = "0.1") -> Key:
     return moment(time), identifier, version
 
 
-def of(*states: DandisetState, frontier: Frontier | None = POLLED, skips: tuple[Skip, ...] = ()) -> Horizon:
-    return horizon_of(frontier, "all", states, skips)
+def of(
+    *states: DandisetState,
+    frontier: Frontier | None = POLLED,
+    skips: tuple[Skip, ...] = (),
+    mirrored: Collection[tuple[str, str]] = (),
+    unread: Mapping[str, datetime] | None = None,
+) -> Horizon:
+    by_identifier = {state.identifier: state for state in states}
+    return horizon_of(Marks(frontier, by_identifier, skips, mirrored, unread or {}), "all")
 
 
 def awaiting(identifier: str, created: str, **more: object) -> DandisetState:
@@ -72,3 +82,35 @@ def test_a_dandiset_whose_versions_are_unknown_ends_it_where_they_were_last_know
     assert horizon.waits_for == "the versions of Dandiset 000005"
     assert horizon.includes(at("2024-03-31T00:00:00Z"))
     assert not horizon.includes(at("2024-04-01T00:00:00Z"))
+
+
+def test_what_only_the_last_poll_knew_to_be_missing_is_waited_for_too() -> None:
+    frontier = Frontier(POLLED.asked, "all", awaited={"000005": {"0.1": "2024-02-01T00:00:00Z"}})
+    assert of(DandisetState(identifier="000005"), frontier=frontier).waits_for == "000005 0.1: not mirrored yet"
+
+
+def test_marks_that_lag_behind_do_not_make_a_mirrored_version_a_missing_one() -> None:
+    state = awaiting("000005", "2024-02-01T00:00:00Z")
+    assert of(state, mirrored={("000005", "0.1")}).waits_for is None
+
+
+def test_a_dandiset_whose_versions_are_unknown_can_be_skipped_as_a_whole() -> None:
+    frontier = Frontier(POLLED.asked, "all", {"000005": "2024-04-01T00:00:00+00:00"})
+    skip = Skip("000005", "*", "2024-04-01T00:00:00+00:00", "why", "now")
+    assert of(frontier=frontier, skips=(skip,)).waits_for is None
+
+
+def test_one_that_the_archive_does_not_show_for_the_moment_is_waited_for_and_said_so() -> None:
+    since = "2024-05-30T12:00:00+00:00"
+    frontier = Frontier(POLLED.asked, "all", {"000005": since}, {"000005": since})
+    state = awaiting("000005", "2024-02-01T00:00:00Z", vanished="2024-05-30")
+    assert of(frontier=frontier).waits_for == (
+        "the versions of Dandiset 000005, which the archive does not show since 2024-05-30 12:00"
+    )
+    assert str(of(state, frontier=frontier).waits_for).startswith("000005 0.1")
+
+
+def test_a_repository_that_cannot_be_read_ends_it_where_it_could_last() -> None:
+    horizon = of(unread={"000005": moment("2024-03-01T00:00:00Z")})
+    assert horizon.waits_for == "Dandiset 000005, whose repository could not be catalogued"
+    assert not horizon.includes(at("2024-03-01T00:00:00Z"))

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 
@@ -16,54 +13,7 @@ from mirror.errors import SomeFailed
 from mirror.publish.publishing import Publisher
 from mirror.store.skips import Skip
 
-from .conftest import Mirror
-
-ALWAYS = 1_000_000
-RELEASES = "refs/heads/releases"
-
-
-def git(mirror: Mirror, *args: str, name: str = "dandisets") -> str:
-    command = ["git", "-C", str(mirror.store.alias(name)), *args]
-    done = subprocess.run(command, capture_output=True, env={**os.environ, "GIT_CONFIG_GLOBAL": os.devnull})
-    assert done.returncode == 0, done.stderr.decode()
-    return done.stdout.decode().rstrip("\n")
-
-
-def chain(mirror: Mirror) -> list[str]:
-    """The Dandisets of the releases, oldest first."""
-    if RELEASES not in mirror.refs("dandisets"):
-        return []
-    return git(mirror, "log", "--reverse", "--format=%(trailers:key=Dandiset,valueonly,separator=)", "releases").split()
-
-
-def released(mirror: Mirror) -> dict[str, str]:
-    """What has to be equal in every mirror of the same selection."""
-    refs = mirror.refs("dandisets")
-    return {ref: oid for ref, oid in refs.items() if ref == RELEASES or ref.startswith("refs/tags/")}
-
-
-@pytest.fixture
-def dandisets(archive: DemoArchive) -> list[str]:
-    """Three Dandisets of a text each; the first and the third are published, in this order."""
-    identifiers = []
-    for number in range(3):
-        identifier = archive.create_dandiset(f"Dandiset {number}")
-        archive.add_asset(identifier, "README.md", f"# {number}\n".encode())
-        identifiers.append(identifier)
-    for identifier in (identifiers[0], identifiers[2]):
-        release(archive, identifier)
-    return identifiers
-
-
-def release(archive: DemoArchive, identifier: str) -> str:
-    archive.clock.advance(3600)
-    return archive.publish(identifier)
-
-
-@pytest.fixture
-def fresh(archive: DemoArchive, tmp_path: Path) -> Mirror:
-    """Another mirror, made later."""
-    return Mirror(archive, tmp_path / "fresh")
+from .conftest import ALWAYS, RELEASES, Mirror, chain, git, release, released
 
 
 def test_a_sync_writes_the_superdataset_of_all_dandisets(mirror: Mirror, dandisets: Sequence[str]) -> None:
@@ -125,8 +75,7 @@ def test_the_chain_waits_for_a_dandiset_that_fails_and_goes_on_when_it_is_there(
     assert report.count("failed") == 1
     assert chain(mirror) == []
     assert published.held_back == 1
-    assert published.horizon is not None
-    assert str(published.horizon.waits_for).startswith(f"{dandisets[0]} 0.")
+    assert str(published.waits_for).startswith(f"{dandisets[0]} 0.")
     assert git(mirror, "ls-tree", "--name-only", "draft", dandisets[2]) == dandisets[2]
     archive.api_faults.clear()
     mirror.run()
@@ -143,8 +92,7 @@ def test_it_waits_as_well_where_not_even_the_versions_can_be_listed(
     release(archive, dandisets[0])
     _, published = mirror.run()
     assert chain(mirror) == [dandisets[0], dandisets[2]]
-    assert published.horizon is not None
-    assert published.horizon.waits_for == f"the versions of Dandiset {dandisets[1]}"
+    assert published.waits_for == f"the versions of Dandiset {dandisets[1]}"
     archive.api_faults.clear()
     mirror.run()
     fresh.run()

@@ -74,7 +74,7 @@ class Mirror:
         horizon: Horizon = ALL,
         skipped: tuple[Skipped, ...] = (),
         anew: bool = False,
-    ) -> dict[str, Written | None]:
+    ) -> dict[str, Written]:
         writer = SuperdatasetWriter(self.settings, self.store, "2", horizon, skipped)
         held = holdings(self.store, standings)
         return {one.name: writer.write(one, held, anew=anew) for one in subjects_of(self.settings, self.store)}
@@ -202,7 +202,6 @@ def test_nothing_new_makes_no_commit(mirror: Mirror) -> None:
     mirror.write(*DRAFTS, *TWO)
     before = mirror.refs()
     written = mirror.write(*DRAFTS, *TWO)["dandisets"]
-    assert written is not None
     assert not written.changed
     assert mirror.refs() == before
 
@@ -250,7 +249,6 @@ def test_a_version_that_comes_too_late_is_put_at_the_end_and_said_so(mirror: Mir
     mirror.write(*DRAFTS, TWO[0], TWO[2])
     tip = mirror.git("rev-parse", "releases")
     written = mirror.write(*DRAFTS, *TWO)["dandisets"]
-    assert written is not None
     assert written.late == ("000005 0.220101.1000",)
     assert mirror.git("rev-parse", "releases~1") == tip
     assert mirror.links("releases") == {"000003": TWO[2].commit, "000005": TWO[1].commit}
@@ -348,7 +346,7 @@ def test_a_changed_query_is_followed_without_rewriting(tmp_path: Path) -> None:
 
 def test_nothing_that_matches_makes_no_superdataset(tmp_path: Path) -> None:
     mirror = Mirror(tmp_path / "store", of_mice())
-    assert mirror.write(*DRAFTS, *TWO)["mice"] is None
+    assert not mirror.write(*DRAFTS, *TWO)["mice"].changed
     assert not mirror.store.alias("mice").exists()
 
 
