@@ -125,7 +125,7 @@ class MadeUpArchive:
         published = self.published(identifier)
         if version == "draft":
             return published + (identifier in self.edited)
-        return next(state for state in range(published) if _name(identifier, state) == version)
+        return next(state for state in range(published) if self._name(identifier, state) == version)
 
     def _edition(self, identifier: str, number: int, state: int) -> tuple[int, int]:
         """How often an asset was replaced by then, and in which state it was for the last time."""
@@ -137,9 +137,9 @@ class MadeUpArchive:
 
     def _info(self, identifier: str, state: int) -> VersionInfo:
         is_draft = state >= self.published(identifier)
-        version = "draft" if is_draft else _name(identifier, state)
-        metadata = document(identifier, version, _moment(identifier, state).isoformat(), self.assets)
-        created = _time(_moment(identifier, 0 if is_draft else state))
+        version = "draft" if is_draft else self._name(identifier, state)
+        metadata = document(identifier, version, self._moment(identifier, state).isoformat(), self.assets)
+        created = _time(self._moment(identifier, 0 if is_draft else state))
         return VersionInfo(
             version=version,
             name=str(metadata["name"]),
@@ -147,18 +147,21 @@ class MadeUpArchive:
             size=self.assets * 1_000_000,
             status="Valid",
             created=created,
-            modified=_time(_moment(identifier, state) + timedelta(minutes=10)),
+            modified=_time(self._moment(identifier, state) + timedelta(minutes=10)),
             metadata=msgspec.Raw(msgspec.json.encode(metadata)),
         )
 
+    def _name(self, identifier: str, state: int) -> str:
+        return f"0.{self._moment(identifier, state):%y%m%d.%H%M}"
 
-def _name(identifier: str, state: int) -> str:
-    return f"0.{_moment(identifier, state):%y%m%d.%H%M}"
-
-
-def _moment(identifier: str, state: int) -> datetime:
-    minutes = int(identifier) * 7919 % _FIRST_MINUTES + state * _MINUTES_BETWEEN
-    return _START + timedelta(minutes=minutes, microseconds=int(identifier))
+    def _moment(self, identifier: str, state: int) -> datetime:
+        """When a state came to be. What is published once more is so after all else, one after the other."""
+        number = int(identifier)
+        minutes = number * 7919 % _FIRST_MINUTES + state * _MINUTES_BETWEEN
+        again = state - self.published(identifier) + 1
+        if identifier in self.released and again >= 0:
+            minutes = 2 * _FIRST_MINUTES + again * _MINUTES_BETWEEN + number
+        return _START + timedelta(minutes=minutes, microseconds=number)
 
 
 def _time(moment: datetime) -> str:

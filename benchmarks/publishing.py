@@ -79,8 +79,9 @@ def _follow(settings: Settings, root: Path, *moved: str) -> None:
         publisher.begin(store)
         for identifier in moved:
             publisher.moved(identifier)
-        publisher.end()
+        publisher.end({state.identifier: state for state in store.states()})
     publisher.published.check()
+    assert not any(written.late for written in publisher.published.superdatasets), "the load is not in order"
 
 
 def _settings(root: Path, *host: str) -> Settings:

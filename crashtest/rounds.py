@@ -245,11 +245,13 @@ class CrashTest:
 
 
 def _pass_hours(store: Path) -> None:
-    """What git left is old now: a sync takes only that for dead, since a live git might be at work in there."""
+    """What git left, here and on the host, is old now: only that is taken for dead, a live git might be at work."""
     for pattern in ("tmp_*", ".tmp-*"):
         for path in store.glob(f"public/*/*/objects/pack/{pattern}"):
             if not path.name.startswith("tmp_pack_mirror_"):
                 os.utime(path, (1, 1))
+    for lock in host_of(store).rglob("*.lock"):
+        os.utime(lock, (1, 1))
 
 
 def _pass_a_day(repository: Repository) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from mirror.store.catalogue import Standing
     from mirror.store.store import Store
 
-_SPECIES_WIDTH = 26
+_SPECIES_WIDTH, _LEAST_SPECIES, _LEAST_NAME = 26, 10, 20
+_FIXED = 50
+"""columns of all that is neither species nor name, with the blanks between"""
 _INCOMPLETE = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
 
 
@@ -66,10 +70,11 @@ def query(words: tuple[str, ...], published: bool, loaded: Loaded, as_json: bool
     dandisets = list(_dandisets(store, published=published))
     found = [dandiset for dandiset in dandisets if asked.matches(dandiset.asked)]
     output = Output(as_json=as_json)
+    widths = _widths()
     if found:
-        output.text(f"{'Dandiset':<9} {'latest':<15} {'assets':>9} {'size':>10}  {'species':<{_SPECIES_WIDTH}}  name")
+        output.text(f"{'Dandiset':<9} {'latest':<15} {'assets':>9} {'size':>10}  {'species':<{widths.species}}  name")
     for dandiset in found:
-        output.record(_record(store, dandiset), text=_line(dandiset))
+        output.record(_record(store, dandiset), text=_line(dandiset, widths))
     if found:
         output.text()
     output.text(_sum(found, len(dandisets)))
@@ -156,13 +161,30 @@ def _record(store: Store, dandiset: _Dandiset) -> Record:
     )
 
 
-def _line(dandiset: _Dandiset) -> str:
+@dataclass(frozen=True)
+class _Widths:
+    species: int
+    name: int | None
+    """None: as wide as it is"""
+
+
+def _widths() -> _Widths:
+    """On a terminal, what makes each line fit, down to 80 columns; elsewhere names are whole, for `grep` to find."""
+    if not sys.stdout.isatty():
+        return _Widths(_SPECIES_WIDTH, None)
+    room = shutil.get_terminal_size().columns - _FIXED
+    species = max(_LEAST_SPECIES, min(_SPECIES_WIDTH, room - _LEAST_NAME))
+    return _Widths(species, max(_LEAST_NAME, room - species))
+
+
+def _line(dandiset: _Dandiset, widths: _Widths) -> str:
     facts = dandiset.standing.facts
     version = dandiset.latest.version if dandiset.latest else "-"
-    species = cut(printable("; ".join(facts.species)), _SPECIES_WIDTH)
+    species = cut(printable("; ".join(facts.species)), widths.species)
+    name = printable(facts.name)
     return (
         f"{facts.identifier:<9} {printable(version):<15} {facts.assets:>9,} {human_size(facts.size):>10}"
-        f"  {filled(species, _SPECIES_WIDTH)}  {printable(facts.name)}"
+        f"  {filled(species, widths.species)}  {name if widths.name is None else cut(name, widths.name)}"
     ).rstrip()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -14,12 +15,15 @@ from mirror.cli.status import human_size
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
-    from mirror.errors import MirrorError
     from mirror.store.answers import Answer, Missing, Spot
     from mirror.store.store import Store
 
+logger = logging.getLogger(__name__)
+
 _FILES = ("asset", "folder")
 _LABELS = 10
+_LONGEST_SHOWN = 300
+"""characters of what was asked; paths of the archive are seldom as long"""
 _INCOMPLETE = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
 
 
@@ -32,36 +36,39 @@ def resolve(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
     """Tell where something is, or ever was: Dandisets, versions, paths, commits, and the commands that get it.
 
     WHAT is a DOI, a Dandiset or a version, an address in the archive or its bucket, an asset id, a blob id, a Zarr id,
-    a SHA-256, a git-annex key, a commit, or a path. Exits with 1 if any of them is not here.
+    a SHA-256, a git-annex key, a commit, or a path; `./` before it makes it a path. Whatever becomes of one of them,
+    the others are answered. Exits with 1 if any of them is not here, with 2 if any cannot be understood.
 
     \b
     dandi-mirror resolve https://doi.org/10.48324/dandi.000003/0.230629.1955
     dandi-mirror resolve DANDI:000003 000003/sub-1/sub-1.nwb
     dandi-mirror resolve --json SHA256E-s123--….nwb | jq -r .clone
     """
+    from mirror.dataset.identity import ALL_DANDISETS
     from mirror.dataset.references import parse
     from mirror.store.addresses import Addresses
-    from mirror.store.answers import Missing
     from mirror.store.resolving import Resolver
     from mirror.store.store import Store
 
-    references = {given: parse(given) for given in what}
+    asked = dict.fromkeys(what)
     settings = loaded.settings
     store = Store.open(settings.store)
     printer = _Printer(Output(as_json=as_json), store)
     with store.catalogue() as catalogue:
-        resolver = Resolver(store, catalogue, Addresses.of(store.public, settings.publish.url))
-        for given, reference in references.items():
-            found = resolver.resolve(reference)
-            if isinstance(found, Missing):
-                printer.missing(given, found)
+        superdatasets = {ALL_DANDISETS, *(one.name for one in settings.superdatasets)}
+        resolver = Resolver(store, catalogue, Addresses.of(store.public, settings.publish.url), superdatasets)
+        for given in asked:
+            try:
+                found = resolver.resolve(parse(given))
+            except Exception as error:  # whatever it is: the others are answered, and it is told at the end
+                printer.troubled(given, error)
             else:
-                printer.found(given, found)
+                printer.answered(given, found)
         is_complete = catalogue.is_complete
     if not is_complete:
         click.echo(_INCOMPLETE, err=True)
     if printer.not_found:
-        raise _not_found(printer.not_found, len(references))
+        raise _not_found(printer.not_found, printer.troubles, len(asked))
 
 
 class _Printer:
@@ -72,8 +79,22 @@ class _Printer:
         self._store = store
         self._is_first = True
         self.not_found: dict[str, Missing] = {}
+        self.troubles: dict[str, Exception] = {}
 
-    def found(self, given: str, answers: Iterable[Answer]) -> None:
+    def answered(self, given: str, found: Iterable[Answer] | Missing) -> None:
+        from mirror.store.answers import Missing
+
+        if isinstance(found, Missing):
+            self._missing(given, found)
+        else:
+            self._found(given, found)
+
+    def troubled(self, given: str, error: Exception) -> None:
+        logger.debug("%s:", given, exc_info=error)
+        self.troubles[given] = error
+        self._missing(given, _instead(error))
+
+    def _found(self, given: str, answers: Iterable[Answer]) -> None:
         for answer in answers:
             if not self._is_first:
                 self._output.text()
@@ -81,7 +102,7 @@ class _Printer:
             address = str(self._store.alias(answer.dataset))
             self._output.record(_record(given, answer, address), text="\n".join(_lines(answer)))
 
-    def missing(self, given: str, missing: Missing) -> None:
+    def _missing(self, given: str, missing: Missing) -> None:
         self.not_found[given] = missing
         if self._output.as_json:
             message = f"{missing.reason} ({missing.hint})" if missing.hint else missing.reason
@@ -89,14 +110,33 @@ class _Printer:
             self._output.record(Record("resolve", given, Status.ERROR, "dataset", message, more))
 
 
-def _not_found(missing: Mapping[str, Missing], asked: int) -> MirrorError:
+def _instead(error: Exception) -> Missing:
+    """What is said of a thing of which only this error was learnt."""
     from mirror.errors import MirrorError
+    from mirror.store.answers import Missing
+
+    if isinstance(error, MirrorError):
+        return Missing(error.message, error.hint)
+    if isinstance(error, OSError):
+        return Missing(str(error))
+    return Missing(f"{type(error).__name__}: {error}", "this is a bug; -l debug shows the traceback")
+
+
+def _not_found(missing: Mapping[str, Missing], troubles: Mapping[str, Exception], asked: int) -> Exception:
+    from mirror.errors import MirrorError, UsageError
 
     if asked == 1:
         ((given, one),) = missing.items()
-        return MirrorError(f"{given}: {one.reason}", hint=one.hint)
-    lines = [f"{given}: {one.reason}" + (f" ({one.hint})" if one.hint else "") for given, one in missing.items()]
-    return MirrorError("\n  ".join([f"{len(missing)} of {asked} not found", *lines]))
+        return troubles.get(given) or MirrorError(f"{given}: {one.reason}", hint=one.hint)
+    kind = UsageError if any(isinstance(one, UsageError) for one in troubles.values()) else MirrorError
+    lines = [
+        f"{_short(given)}: {one.reason}" + (f" ({one.hint})" if one.hint else "") for given, one in missing.items()
+    ]
+    return kind("\n  ".join([f"{len(missing)} of {asked} not found", *lines]))
+
+
+def _short(given: str) -> str:
+    return given if len(given) <= _LONGEST_SHOWN else f"{given[:_LONGEST_SHOWN]}…"
 
 
 _KEYS = (
@@ -140,6 +180,8 @@ def _lines(answer: Answer) -> Iterator[str]:
 
 
 def _rows(answer: Answer) -> Iterator[tuple[str, str]]:
+    from mirror.store.addresses import typed
+
     if answer.path is not None:
         size = f"  {human_size(answer.asset.size)}" if answer.asset else ""
         yield answer.kind, f"{answer.path}{size}"
@@ -154,9 +196,9 @@ def _rows(answer: Answer) -> Iterator[tuple[str, str]]:
     if answer.past:
         yield "commit" if answer.kind == "commit" else "once in", _spot(answer.past)
     commands = (("clone", answer.clone), ("", answer.checkout), ("get", answer.get))
-    yield from ((label, command) for label, command in commands if command)
+    yield from ((label, typed(command)) for label, command in commands if command)
     if answer.zarr_clone and answer.zarr_clone != answer.clone:
-        yield "alone", answer.zarr_clone
+        yield "alone", typed(answer.zarr_clone)
     if answer.note:
         yield "note", answer.note
 

@@ -168,6 +168,12 @@ UNDERSTOOD = (
     " dataset by its id or address, a SHA-256, a git-annex key, a commit of 40 digits, or a path (000003/sub-1/x.nwb)"
 )
 
+_LONGEST_PATH = 4096
+"""bytes; the archive's software takes 512 characters"""
+_LONGEST_TEXT = 4 * _LONGEST_PATH
+"""such a path in an address, where each of its bytes may be three characters"""
+_SHOWN = 60
+
 _UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _VERSION = "[0-9A-Za-z](?:[0-9A-Za-z._-]*[0-9A-Za-z])?"
 
@@ -203,6 +209,8 @@ _PAGE = re.compile(
 
 def parse(text: str) -> Reference:
     """What `text` refers to. UsageError where it has none of the forms."""
+    if len(text) > _LONGEST_TEXT:
+        raise _too_long(text)
     if text.startswith("./"):
         return PathRef(_checked(text.removeprefix("./")))
     given = text.strip()
@@ -227,7 +235,8 @@ def _content(text: str) -> Reference | None:
     if found := _BLOB(text):
         return BlobRef(found[1].lower())
     if found := _ZARR(text):
-        return ZarrRef(found[1].lower(), unquote(found[2] or "").strip("/"))
+        inner = unquote(found[2] or "").strip("/")
+        return ZarrRef(found[1].lower(), _checked(inner) if inner else "")
     if found := _ASSET(lower):
         return AssetRef(found[1])
     if found := _SHA256(lower):
@@ -315,8 +324,14 @@ def _path(text: str) -> PathRef:
 
 
 def _checked(path: str) -> str:
+    if len(path.encode(errors="surrogatepass")) > _LONGEST_PATH:
+        raise _too_long(path)
     try:
         tree_path(path)
     except PathRefused as error:
         raise UsageError(str(error), hint=f"understood are {UNDERSTOOD}") from None
     return path
+
+
+def _too_long(text: str) -> UsageError:
+    return UsageError(f"'{text[:_SHOWN]}…' is longer than any path of an archive: {len(text):,} characters")

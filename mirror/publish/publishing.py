@@ -135,32 +135,33 @@ class Publisher:
             # Until they are in the superdatasets, that is left to be done, whatever becomes of this process.
             self._begun()[0].forget_published()
 
-    def end(self) -> None:
-        """Every Dandiset had its turn."""
+    def end(self, states: Mapping[str, DandisetState]) -> None:
+        """Every Dandiset had its turn; `states` are the marks of all of them."""
         try:
-            self._end()
+            self._end(states)
         except (sqlite3.DatabaseError, CatalogueDamaged) as error:
             self._start_over(self._begun()[0], error)
-            self._end()
+            self._end(states)
 
-    def _end(self) -> None:
+    def _end(self, states: Mapping[str, DandisetState]) -> None:
         store, chronicle = self._begun()
         self._note(chronicle.catch_up())
         failures = chronicle.failures
         self.published.problems = [f"Dandiset {name} is not in the catalogue: {why}" for name, why in failures.items()]
         with store.catalogue() as catalogue:
-            self._superdatasets(store, catalogue, failures)
+            self._superdatasets(store, catalogue, states, failures)
             self._hosts(store, catalogue)
         chronicle.finish()
         self._close()
 
-    def _superdatasets(self, store: Store, catalogue: Catalogue, failures: Collection[str]) -> None:
+    def _superdatasets(
+        self, store: Store, catalogue: Catalogue, states: Mapping[str, DandisetState], failures: Collection[str]
+    ) -> None:
         settings, skips = self._settings, store.skips()
         fingerprint = self._fingerprint(skips)
         mark = store.published()
         if mark is not None and mark.of == fingerprint and not mark.held_back:
             return
-        states = {state.identifier: state for state in store.states()}
         held = holdings(store, catalogue.standings(), {one for one, state in states.items() if state.embargoed})
         horizon = horizon_of(_marks(settings, store, states, held, failures), settings.select.which)
         writer = SuperdatasetWriter(settings, store, self._layout.trailer, horizon, _skipped(settings, skips))
@@ -241,7 +242,7 @@ def _publish(settings: Settings, layout: Layout, store: Store, watcher: Watcher 
         store.clear_away()
         publisher.begin(store)
         store.forget_published()
-        publisher.end()
+        publisher.end({state.identifier: state for state in store.states()})
     return publisher.published
 
 

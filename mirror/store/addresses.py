@@ -30,6 +30,23 @@ class Addresses:
         return f"datalad clone {shlex.quote(self.dataset(name, version))}"
 
 
+def typed(command: str) -> str:
+    """A command of these, to be seen and typed: what does not print is an escape in `$'…'`, as bash and zsh read it."""
+    return command if command.isprintable() else " ".join(map(_typed_word, shlex.split(command)))
+
+
+def _typed_word(word: str) -> str:
+    if word.isprintable():
+        return shlex.quote(word)
+    return f"$'{''.join(map(_typed_character, word))}'"
+
+
+def _typed_character(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    return character if character.isprintable() else "".join([f"\\x{byte:02x}" for byte in character.encode()])
+
+
 def checkout_command(name: str, commit: str) -> str:
     """Said after `clone`: to a commit that has no name."""
     return f"git -C {shlex.quote(name)} checkout {commit}"

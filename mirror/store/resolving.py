@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from itertools import chain
@@ -40,12 +40,18 @@ from mirror.store.store import Store
 
 
 class Resolver:
-    """Answers from a store's catalogue, and from its repositories only what that does not have."""
+    """Answers from a store's catalogue, and from its repositories only what that does not have.
 
-    def __init__(self, store: Store, catalogue: Catalogue, addresses: Addresses) -> None:
+    `superdatasets` are those of the settings, where there are some: of others it is said that they are kept no more.
+    """
+
+    def __init__(
+        self, store: Store, catalogue: Catalogue, addresses: Addresses, superdatasets: Collection[str] | None = None
+    ) -> None:
         self._store = store
         self._catalogue = catalogue
         self._addresses = addresses
+        self._kept = superdatasets
         self._facts = cache(self._read_facts)
 
     def resolve(self, reference: Reference) -> tuple[Answer, ...] | Missing:
@@ -170,7 +176,7 @@ class Resolver:
         path, identifier, version = reference.path, reference.identifier, reference.version
         if identifier is None:
             found = tuple(self._at(path, None)) or tuple(self._superdataset_called(path))
-            return self._found(found, "no Dandiset here has, or had, an asset at the path")
+            return found or Missing("no Dandiset here has, or had, an asset at the path", _FOLDERS)
         answers = tuple(self._at(path, identifier))
         chosen = tuple(self._in_version(answer, version) for answer in answers if _is_in(answer, version))
         if not chosen:
@@ -318,19 +324,23 @@ class Resolver:
     def _superdatasets(self) -> list[str]:
         """The names of all superdatasets here: of what has an address and is neither a Dandiset nor a Zarr."""
         names = sorted(entry.name for entry in (self._store.public / "alias").iterdir())
-        return [one for one in names if self._store.dataset(self._superdataset_id(one)).path.is_dir()]
+        return [one for one in names if self._is_superdataset(one)]
+
+    def _is_superdataset(self, name: str) -> bool:
+        return self._store.dataset(self._superdataset_id(name)).path.is_dir()
 
     def _superdataset_id(self, name: str) -> str:
         return superdataset_id(self._store.facts.instance_url, name)
 
     def _superdataset_called(self, name: str) -> Iterator[Answer]:
-        if "/" not in name and self._store.alias(name).exists():
+        if self._is_superdataset(name) and self._store.alias(name).exists():
             yield self._superdataset(name)
 
     def _superdataset(self, name: str) -> Answer:
         draft = self._store.dataset(self._superdataset_id(name)).refs().get(_DRAFT_REF)
         spot = Spot(DRAFT, draft.hex()) if draft else None
-        return Answer(Kind.SUPERDATASET, name, draft=spot, clone=self._addresses.clone(name))
+        note = "" if self._kept is None or name in self._kept else _DROPPED
+        return Answer(Kind.SUPERDATASET, name, draft=spot, clone=self._addresses.clone(name), note=note)
 
     def _commit(self, oid: Oid) -> Iterator[Answer]:
         for identifier in self._store.dandisets():
@@ -343,7 +353,8 @@ class Resolver:
         )
         for kind, name, dataset_id in others:
             if found := find_commit(self._store.dataset(dataset_id), oid):
-                yield self._at_commit(Answer(kind, name), found[0])
+                answer = self._superdataset(name) if kind == Kind.SUPERDATASET else Answer(kind, name)
+                yield self._at_commit(replace(answer, draft=None), found[0])
 
     def _of_dandiset(self, identifier: str, oid: Oid, commit: Commit) -> Answer:
         said = trailers(commit.message)
@@ -377,6 +388,8 @@ class Resolver:
 
 
 _DRAFT_REF = "refs/heads/draft"
+_DROPPED = "the settings do not have this superdataset any more, so it stays as it is"
+_FOLDERS = "a folder is found only with its Dandiset before it, as in 000003/sub-1"
 _BEHIND = "`dandi-mirror sync` brings it up to date"
 _GONE = "no version has it any more, so its bytes may be gone from the archive"
 

@@ -60,8 +60,8 @@ class Follower(Protocol):
     def moved(self, identifier: str) -> None:
         """A Dandiset's repository may have changed."""
 
-    def end(self) -> None:
-        """Every Dandiset had its turn."""
+    def end(self, states: Mapping[str, DandisetState]) -> None:
+        """Every Dandiset had its turn; `states` are the marks of all of them."""
 
 
 class Watcher(Protocol):
@@ -105,10 +105,11 @@ def sync(
                     watcher.done(outcome)
                 if follower is not None and outcome.result in ("changed", "unchanged", "failed"):
                     follower.moved(outcome.identifier)
+            states |= {one.identifier: store.state(one.identifier) for one in report.outcomes}
             if not named:
-                note_frontier(settings, store, connection, found)
+                note_frontier(settings, store, states, connection.opened, found)
             if follower is not None:
-                follower.end()
+                follower.end(states)
     report.seconds = time.monotonic() - started
     return report
 

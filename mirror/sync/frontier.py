@@ -12,7 +12,6 @@ from mirror.errors import RecordRefused
 from mirror.store.frontier import Frontier
 from mirror.store.state import DandisetState
 from mirror.store.store import Store
-from mirror.sync.connection import Connection
 from mirror.sync.poll import Poll
 
 ABSENCE_PATIENCE = timedelta(days=7)
@@ -22,17 +21,22 @@ _SECOND, _TICK = timedelta(seconds=1), timedelta(microseconds=1)
 _UNNAMED = "(one that the archive's list does not name)"
 
 
-def note_frontier(settings: Settings, store: Store, connection: Connection, found: Poll) -> None:
-    """Remember it. Every Dandiset had its turn; those whose versions could not be listed are as unknown as before."""
+def note_frontier(
+    settings: Settings, store: Store, states: Mapping[str, DandisetState], opened: datetime, found: Poll
+) -> None:
+    """Remember it. Every Dandiset had its turn; those whose versions could not be listed are as unknown as before.
+
+    `opened`: when the archive was first asked anything, by its own clock.
+    """
     earlier = store.frontier()
     if earlier is not None and earlier.selection != settings.select.which:
         earlier = None
-    states = {state.identifier: state for state in store.states() if settings.select.includes(state.identifier)}
-    absent = _absent(settings, connection.opened, found, states, earlier)
-    waited_for = {one for one, since in absent.items() if connection.opened - moment(since) < ABSENCE_PATIENCE}
+    states = {identifier: state for identifier, state in states.items() if settings.select.includes(identifier)}
+    absent = _absent(settings, opened, found, states, earlier)
+    waited_for = {one for one, since in absent.items() if opened - moment(since) < ABSENCE_PATIENCE}
     unknown = {*_unlisted(store, found, states), *waited_for}
     frontier = Frontier(
-        _asked(settings, connection, found).isoformat(),
+        _asked(settings, opened, found).isoformat(),
         settings.select.which,
         {identifier: _known_until(identifier, earlier, found.listed) for identifier in sorted(unknown)},
         absent,
@@ -41,9 +45,9 @@ def note_frontier(settings: Settings, store: Store, connection: Connection, foun
     store.save_frontier(frontier)
 
 
-def _asked(settings: Settings, connection: Connection, found: Poll) -> datetime:
+def _asked(settings: Settings, opened: datetime, found: Poll) -> datetime:
     """Up to when every version was listed."""
-    asked = connection.opened
+    asked = opened
     if found.after is not None:
         # Headers tell the time in whole seconds; a version that is listed tells what part of that second had passed.
         asked = max(asked, min(found.after + _TICK, asked + _SECOND))

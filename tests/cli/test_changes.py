@@ -136,7 +136,9 @@ def test_anything_else_is_a_usage_error_that_says_what_is_expected(run: Run, sin
     assert f"{since!r} is neither a serial, such as 17, nor a time, such as 2026-11, 2026-11-20" in done.stderr
 
 
-@pytest.mark.parametrize("since", ["2026-13", "2026-13-01", "2026-11-04T", "2026-11T10:35", "2026-11-04T10:35 noon", "２０２６-11-04"])
+@pytest.mark.parametrize(
+    "since", ["2026-13", "2026-13-01", "2026-11-04T", "2026-11T10:35", "2026-11-04T10:35 noon", "２０２６-11-04"]
+)
 @pytest.mark.usefixtures("store")
 def test_so_is_what_only_looks_like_a_time(run: Run, since: str) -> None:
     done = run("--since", since)

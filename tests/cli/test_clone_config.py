@@ -87,6 +87,7 @@ def test_it_is_a_git_configuration_for_the_address_in_the_settings(run: Run, fol
         "https://dandiarchive.org/dandiset/",
         "DANDI:",
     ]
+    assert "# for `git clone` only: DataLad would take DANDI: for an ssh host" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import termios
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from mirror.sync.engine import sync
 START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 MOUSE = {"name": "Mus musculus - House mouse", "identifier": "http://purl.obolibrary.org/obo/NCBITaxon_10090"}
 RAT = {"name": "ラット", "identifier": "http://purl.obolibrary.org/obo/NCBITaxon_10116"}
+LONG_NAME = "Of men, ヒトについて, and of how long a title of theirs may become when nobody is there to cut it"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -49,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, versions: dict[str, str]) -
     """A folder with a `store` of three Dandisets: of mice and published twice, of rats, of nothing yet."""
     folder = tmp_path_factory.mktemp("query")
     with DemoArchive(start=START, seed=1) as archive:
-        mice, rats, _ = (archive.create_dandiset(name) for name in ("Of mice", "Of rats\x1b[2J", "Of men"))
+        mice, rats, _ = (archive.create_dandiset(name) for name in ("Of mice", "Of rats\x1b[2J", LONG_NAME))
         for name in ("sub-one/a.nwb", "sub-one/b.nwb"):
             archive.add_asset(mice, name, b"x" * 1500, of(MOUSE))
             versions[mice] = archive.publish(mice)
@@ -111,6 +113,48 @@ def test_what_matches_is_a_table_of_drafts_with_a_count(run: Run, versions: dict
     assert (blank, count) == ("", "2 of 3 Dandisets: 4 assets, 4.5 kB")
     for line, name in ((mice, "Of mice"), (rats, "Of rats")):
         assert columns(line[: line.index(name)]) == head.index("name")
+
+
+@pytest.mark.parametrize("width", [80, 96, 120, 200])
+def test_on_a_terminal_names_are_cut_to_its_width(folder: Path, width: int) -> None:
+    lines = drawn(folder, width)
+    assert max(map(columns, lines)) <= width
+    start = lines[0].index("name")
+    assert width - start >= 20
+    name = lines[3][start:]
+    assert name == LONG_NAME if width == 200 else LONG_NAME.startswith(name.removesuffix("…"))
+    assert lines[1].endswith("Of mice, and more")
+
+
+def test_on_a_narrow_terminal_20_columns_of_a_name_remain(folder: Path) -> None:
+    assert drawn(folder, 40)[3].partition("Of men")[2] == drawn(folder, 80)[3].partition("Of men")[2] != ""
+
+
+def drawn(folder: Path, width: int) -> list[str]:
+    """The lines of all Dandisets on a terminal of this width."""
+    terminal, other_end = os.openpty()
+    termios.tcsetwinsize(other_end, (24, width))
+    # COLUMNS, which some shells export, would count for more than the terminal itself.
+    env = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, "-m", "mirror", "query", "--store", "store", "assets >= 0"]
+    with subprocess.Popen(command, cwd=folder, stdout=other_end, env=env) as process:
+        os.close(other_end)
+        text = b"".join(_read_to_the_end(terminal)).decode()
+    assert process.returncode == 0
+    return text.splitlines()
+
+
+def _read_to_the_end(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            yield os.read(terminal, 65536)
+        except OSError:  # how Linux tells that the other end is closed
+            os.close(terminal)
+            return
+
+
+def test_through_a_pipe_names_are_whole(run: Run) -> None:
+    assert run("assets = 0").stdout.splitlines()[1].endswith(f"  {LONG_NAME}")
 
 
 def test_published_asks_of_the_latest_versions_instead(run: Run) -> None:

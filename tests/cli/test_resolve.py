@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from mirror.config import Settings
+from mirror.dataset.identity import superdataset_id
 from mirror.demo import DemoArchive
 from mirror.store.chronicle import Chronicle
 from mirror.store.store import Store
@@ -38,7 +40,7 @@ class Scene:
         return self.store.public
 
     def commit(self, ref: str) -> str:
-        command = ["git", "-C", self.store.alias(IDENTIFIER), "rev-parse", f"{ref}^{{}}"]
+        command = ["git", "-C", str(self.store.alias(IDENTIFIER)), "rev-parse", f"{ref}^{{}}"]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -171,15 +173,81 @@ def test_what_is_here_is_told_before_what_is_not(run: Run) -> None:
     assert done.stdout.startswith(f"Dandiset  {IDENTIFIER}")
     assert done.stderr.splitlines() == [
         "dandi-mirror: error: 2 of 3 not found",
-        "  no/such/file: no Dandiset here has, or had, an asset at the path",
+        "  no/such/file: no Dandiset here has, or had, an asset at the path"
+        " (a folder is found only with its Dandiset before it, as in 000003/sub-1)",
         "  000027: Dandiset 000027 is not mirrored here (`dandi-mirror sync 000027` mirrors what the archive has)",
     ]
 
 
-def test_what_cannot_be_looked_up_is_a_usage_error_before_anything_is_told(run: Run) -> None:
-    done = run(IDENTIFIER, "DANDI:abc")
+def test_what_cannot_be_looked_up_is_a_usage_error(run: Run) -> None:
+    done = run("DANDI:abc")
     assert (done.returncode, done.stdout) == (2, "")
     assert "'DANDI:abc' is nothing that can be looked up\n  understood are a Dandiset or a version" in done.stderr
+
+
+def test_whatever_becomes_of_one_of_several_the_others_are_answered(run: Run, scene: Scene) -> None:
+    odd = ["DANDI:abc", "n" * 300, f"zarr/{scene.zarr_id}/..", f"zarr/{scene.zarr_id}/%00", "a/" * 25_000 + "a"]
+    done = run("--json", *odd, IDENTIFIER)
+    assert done.returncode == 2
+    told = records(done)
+    assert [record["what"] for record in told] == [*odd, IDENTIFIER]
+    assert [record["status"] for record in told] == ["error"] * 5 + ["ok"]
+    assert "dandi-mirror: error: 5 of 6 not found" in done.stderr
+    assert len(done.stderr) < 5000
+
+
+def test_a_repository_that_cannot_be_read_keeps_no_other_answer_back(run: Run, scene: Scene, tmp_path: Path) -> None:
+    packed = scene.store.repository(IDENTIFIER).path / "packed-refs"
+    aside = tmp_path / "packed-refs"
+    if packed.exists():
+        shutil.copy(packed, aside)
+    packed.unlink(missing_ok=True)
+    packed.mkdir()
+    try:
+        done = run(IDENTIFIER, "sub-1/a.nwb")
+    finally:
+        packed.rmdir()
+        if aside.exists():
+            shutil.copy(aside, packed)
+    assert done.returncode == 1
+    assert done.stdout.startswith("asset     sub-1/a.nwb")
+    assert f"  {IDENTIFIER}: " in done.stderr
+    assert run(IDENTIFIER).returncode == 0
+
+
+def test_of_a_superdataset_that_the_settings_dropped_it_is_said(run: Run, scene: Scene) -> None:
+    dataset_id = superdataset_id(scene.store.facts.instance_url, "mice")
+    scene.store.create_dataset(dataset_id)
+    scene.store.publish_as("mice", dataset_id)
+    (record,) = records(run("--json", "mice"))
+    assert record["kind"] == "superdataset"
+    assert record["message"] == "the settings do not have this superdataset any more, so it stays as it is"
+    (scene.folder / "mirror.yaml").write_text("superdatasets: [{name: mice, where: species ~ mouse}]\n")
+    (record,) = records(run("--json", "mice", "-c", "mirror.yaml"))
+    assert record["message"] == ""
+
+
+@pytest.mark.parametrize("name", ["a\tb's.nwb", "a\nb.nwb", "a\u00a0b\\.nwb", "ü\u202e.nwb"])
+def test_the_printed_commands_get_what_has_a_name_that_does_not_print(tmp_path: Path, name: str) -> None:
+    with DemoArchive(start=START, seed=1) as archive:
+        connection = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
+        archive.create_dandiset("Odd names", identifier=IDENTIFIER)
+        archive.add_asset(IDENTIFIER, f"sub-1/{name}", b"odd")
+        archive.clock.advance(300)
+        sync(Settings.model_validate({"archive": connection, "store": tmp_path / "store"})).check()
+        with Chronicle(Store.open(tmp_path / "store")) as chronicle:
+            chronicle.follow(IDENTIFIER)
+        done = subprocess.run(
+            [sys.executable, "-m", "mirror", "resolve", "--store", tmp_path / "store", f"./sub-1/{name}"],
+            capture_output=True,
+            text=True,
+        )
+        rows = [(line[:10].strip(), line[10:]) for line in done.stdout.splitlines()]
+        commands = [dict(rows)[label] for label in ("clone", "get")]
+        assert all(map(str.isprintable, commands))
+        subprocess.run(["bash", "-ec", "\n".join(commands)], cwd=tmp_path, check=True, capture_output=True)
+        (file,) = (tmp_path / IDENTIFIER / "sub-1").iterdir()
+        assert file.read_bytes() == b"odd"
 
 
 def test_without_a_store_it_is_10(run: Run) -> None:

@@ -134,6 +134,7 @@ def test_json_is_one_record_a_dandiset(run: Run, archive: DemoArchive, settings:
         "failure": None,
         "drift": [],
         "vanished": None,
+        "embargoed": None,
         "notes": [],
     }
     sync(settings, everything=True)

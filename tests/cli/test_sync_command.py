@@ -72,9 +72,9 @@ def run(folder: Path) -> Run:
 
 
 def records(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
-    """The records on stdout, by Dandiset."""
+    """The records of Dandisets on stdout, by identifier."""
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    return {record["dandiset"]: record for record in found}
+    return {record["dandiset"]: record for record in found if record["action"] == "sync"}
 
 
 def break_dandiset(archive: DemoArchive, identifier: str) -> None:
@@ -88,7 +88,7 @@ def break_dandiset(archive: DemoArchive, identifier: str) -> None:
 def test_each_dandiset_is_a_line_and_the_sum_comes_last(run: Run, archive: DemoArchive, identifiers: list[str]) -> None:
     done = run("sync")
     assert (done.returncode, done.stderr) == (0, "")
-    *lines, summary = done.stdout.splitlines()
+    *lines, published, summary = done.stdout.splitlines()
     version = archive.dandiset(identifiers[0]).latest
     assert version is not None
     assert sorted(lines) == [
@@ -96,6 +96,8 @@ def test_each_dandiset_is_a_line_and_the_sum_comes_last(run: Run, archive: DemoA
         f"{identifiers[1]}  draft: 1 added",
         f"{identifiers[2]}  draft: 1 added",
     ]
+    added = f"{' '.join(sorted(identifiers))} added"
+    assert published == f"dandisets  release {identifiers[0]} {version.name}; draft: {added}"
     assert summary.startswith("3 changed, 0 unchanged in ")
 
     again = run("sync")

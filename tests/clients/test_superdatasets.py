@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,7 @@ from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.nwb import MOUSE, RAT, Recording
 from mirror.publish.publishing import Published, Publisher
+from mirror.store.state import DandisetState
 from mirror.store.store import Store
 from mirror.sync.dandiset import layout_of
 from mirror.sync.engine import sync
@@ -72,9 +73,9 @@ class _Interrupted:
     def moved(self, identifier: str) -> None:
         self.publisher.moved(identifier)
 
-    def end(self) -> None:
+    def end(self, states: Mapping[str, DandisetState]) -> None:
         self.amid()
-        self.publisher.end()
+        self.publisher.end(states)
 
 
 @dataclass(frozen=True)

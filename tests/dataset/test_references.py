@@ -185,6 +185,7 @@ def test_a_file_is_understood_by_path_content_id_and_address(text: str, expected
         *("", "  ", "/etc/passwd", "sub-1//x.nwb", "../x.nwb", "a\0b", "DANDI:", "DANDI:abc", "doi:abc"),
         *("https://example.org/", "https://[::1/x", "000003/../x", "sha256:abc", "dandi://dandi/000003/a//b"),
         "a lone surrogate \udcff",
+        *(f"zarr/{UUID}/..", f"s3://dandiarchive/zarr/{UUID}/0/%00", f"zarr/{UUID}/a//b"),
     ],
 )
 def test_what_is_none_of_them_is_a_usage_error_that_says_what_is_understood(text: str) -> None:
@@ -192,6 +193,18 @@ def test_what_is_none_of_them_is_a_usage_error_that_says_what_is_understood(text
         parse(text)
     if "address" not in str(caught.value):
         assert "a Dandiset or a version (DANDI:000003, " in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("text", ["a/" * 2048 + "a", "é" * 2049, f"zarr/{UUID}/{'a' * 4097}", "a" * 5_000_000])
+def test_what_is_longer_than_any_path_is_refused_at_once_and_shown_in_part(text: str) -> None:
+    with pytest.raises(UsageError, match="is longer than any path of an archive") as caught:
+        parse(text)
+    assert len(str(caught.value)) < 200
+
+
+def test_a_path_as_long_as_they_may_be_is_understood_even_where_it_is_quoted() -> None:
+    reference = PathRef("é" * 2048, "000003", VERSION, "dandiarchive.org")
+    assert parse(str(reference)) == reference
 
 
 # --- properties ----------------------------------------------------------------------------------------------------

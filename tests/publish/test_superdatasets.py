@@ -350,6 +350,19 @@ def test_nothing_that_matches_makes_no_superdataset(tmp_path: Path) -> None:
     assert not mirror.store.alias("mice").exists()
 
 
+def test_a_superdataset_that_empties_on_the_way_is_whole(tmp_path: Path) -> None:
+    mirror = Mirror(tmp_path / "store", of_mice())
+    versions = [
+        published("000003", "0.210101.1000", "2021-01-01", **MICE),
+        published("000003", "0.220101.1000", "2022-01-01"),
+        published("000003", "0.230101.1000", "2023-01-01", **MICE),
+    ]
+    mirror.write(*DRAFTS, *versions)
+    mirror.git("fsck", "--strict", "--full", "--no-dangling", name="mice")
+    assert mirror.git("show", "releases~1:.gitmodules", name="mice") == ""
+    assert mirror.links("releases", "mice") == {"000003": versions[2].commit}
+
+
 def test_an_embargoed_dandiset_stands_in_no_superdataset(mirror: Mirror) -> None:
     mirror.write(*DRAFTS, draft("000009", embargoed=True), *TWO)
     assert "000009" not in mirror.links("draft")

@@ -376,7 +376,19 @@ def test_what_nobody_has_is_not_found(scene: Scene) -> None:
         assert scene.missing(commit) == Missing("no dataset here has the commit")
     assert "has the id" in scene.missing("00000000-0000-4000-8000-000000000000").reason
     assert "has, or had, the content" in scene.missing("0" * 64).reason
-    assert "an asset at the path" in scene.missing("no/such/path").reason
+    missing = scene.missing("sub-1")
+    assert "an asset at the path" in missing.reason
+    assert missing.hint == "a folder is found only with its Dandiset before it, as in 000003/sub-1"
+
+
+def test_a_name_that_no_file_can_have_is_not_found(scene: Scene) -> None:
+    for name in ("n" * 256, "é" * 200, "n/" * 2000 + "n"):
+        assert "an asset at the path" in scene.missing(name).reason
+
+
+def test_what_is_asked_for_as_a_path_is_no_dandiset_and_no_zarr(scene: Scene) -> None:
+    for name in (FIRST, scene.zarr_id):
+        assert "an asset at the path" in scene.missing(f"./{name}").reason
 
 
 # --- commands ------------------------------------------------------------------------------------------------------
