@@ -56,7 +56,7 @@ def client_config(archive: Archive, addresses: Addresses, example: Example) -> s
         f"\tinsteadOf = {_quoted(_dandi_address(archive, ''))}",
         "\t# git, and DataLad after it: the web page of a Dandiset",
         f"\tinsteadOf = {_quoted(f'{archive.url}/dandiset/')}",
-        f"\t# for `git clone` only: DataLad would take {archive.instance}: for an ssh host (as it does in such a clone)",
+        f"\t# for `git clone` only: DataLad would take {archive.instance}: for an ssh host, in such a clone, too",
         f"\tinsteadOf = {_quoted(f'{archive.instance}:')}",
         f"# The end of what leads from {archive.instance} to the mirror.",
     ]
