@@ -15,9 +15,9 @@ import msgspec
 from benchmarks.archive import MadeUpArchive, identifiers
 from mirror.archive.records import Asset
 from mirror.dataset.references import parse
-from mirror.store.addresses import Addresses
-from mirror.store.answers import Answer, Missing
 from mirror.store.resolving import Resolver
+from mirror.store.resolving.addresses import Addresses
+from mirror.store.resolving.answers import Answer, Missing
 from mirror.store.store import Store
 
 DANDISETS = 10

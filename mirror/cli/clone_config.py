@@ -11,7 +11,7 @@ from mirror.cli.options import log_level_option, settings_options
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
     from mirror.store.catalogue import Standing
-    from mirror.store.client_config import Example
+    from mirror.store.resolving.client_config import Example
 
 _SCHEMES = ("http", "https", "ssh", "file")
 
@@ -50,8 +50,8 @@ def clone_config(loaded: Loaded, url: str | None) -> None:
     git config --global --add include.path '~/.gitconfig-dandi'
     datalad clone DANDI:000003/0.230629.1955
     """
-    from mirror.store.addresses import Addresses
-    from mirror.store.client_config import Archive, client_config
+    from mirror.store.resolving.addresses import Addresses
+    from mirror.store.resolving.client_config import Archive, client_config
     from mirror.store.store import Store
 
     settings = loaded.settings
@@ -73,7 +73,7 @@ def _doi_heads(instance: str, published: list[Standing]) -> set[str]:
 
 
 def _example(published: list[Standing]) -> Example:
-    from mirror.store.client_config import Example
+    from mirror.store.resolving.client_config import Example
 
     if not published:
         return Example("000003", "0.230629.1955", None)

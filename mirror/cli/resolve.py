@@ -15,7 +15,7 @@ from mirror.cli.status import human_size
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
-    from mirror.store.answers import Answer, Missing, Spot
+    from mirror.store.resolving.answers import Answer, Missing, Spot
     from mirror.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -46,8 +46,8 @@ def resolve(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
     """
     from mirror.dataset.identity import ALL_DANDISETS
     from mirror.dataset.references import parse
-    from mirror.store.addresses import Addresses
     from mirror.store.resolving import Resolver
+    from mirror.store.resolving.addresses import Addresses
     from mirror.store.store import Store
 
     asked = dict.fromkeys(what)
@@ -82,7 +82,7 @@ class _Printer:
         self.troubles: dict[str, Exception] = {}
 
     def answered(self, given: str, found: Iterable[Answer] | Missing) -> None:
-        from mirror.store.answers import Missing
+        from mirror.store.resolving.answers import Missing
 
         if isinstance(found, Missing):
             self._missing(given, found)
@@ -113,7 +113,7 @@ class _Printer:
 def _instead(error: Exception) -> Missing:
     """What is said of a thing of which only this error was learnt."""
     from mirror.errors import MirrorError
-    from mirror.store.answers import Missing
+    from mirror.store.resolving.answers import Missing
 
     if isinstance(error, MirrorError):
         return Missing(error.message, error.hint)
@@ -180,7 +180,7 @@ def _lines(answer: Answer) -> Iterator[str]:
 
 
 def _rows(answer: Answer) -> Iterator[tuple[str, str]]:
-    from mirror.store.addresses import typed
+    from mirror.store.resolving.addresses import typed
 
     if answer.path is not None:
         size = f"  {human_size(answer.asset.size)}" if answer.asset else ""

@@ -11,7 +11,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from mirror.git.objects import Oid
-from mirror.store.cataloguing import Told
+from mirror.store.catalogue.cataloguing import Told
 from mirror.store.feed import Feed, read_changes
 
 

@@ -78,7 +78,7 @@ def _connect(path: Path, form: Format) -> sqlite3.Connection:
         os.close(handle)
     db = sqlite3.connect(path, timeout=_TIMEOUT, isolation_level=None)
     try:
-        _use_wal(db)
+        use_wal(db)
         db.execute("PRAGMA synchronous = FULL")
         if _number(db) == 0:
             db.executescript(f"BEGIN IMMEDIATE; {form.schema} PRAGMA user_version = {form.number}; COMMIT;")
@@ -89,7 +89,7 @@ def _connect(path: Path, form: Format) -> sqlite3.Connection:
     return db
 
 
-def _use_wal(db: sqlite3.Connection) -> None:
+def use_wal(db: sqlite3.Connection) -> None:
     """SQLite does not wait for its turn to do this, as it does elsewhere: two that make the file collide."""
     deadline = time.monotonic() + _TIMEOUT
     while True:

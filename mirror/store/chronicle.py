@@ -18,7 +18,7 @@ import msgspec
 from mirror.errors import CatalogueDamaged, MirrorError, StoreError
 from mirror.store.announced import Announced
 from mirror.store.cache import is_damaged
-from mirror.store.cataloguing import DandisetCataloguer, Tips, told
+from mirror.store.catalogue.cataloguing import DandisetCataloguer, Tips, told
 from mirror.store.feed import Change, Feed, Move
 from mirror.store.store import Store
 

@@ -6,13 +6,13 @@ Everything in it is in the repositories or can be asked of the archive again; a 
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 from mirror.dataset.assets import Held
+from mirror.store.cache import use_wal
 
 _SCHEMA_NUMBER = 2
 _SCHEMA = """
@@ -114,7 +114,7 @@ class Index:
     def _connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self._path, timeout=_TIMEOUT, isolation_level=None)
         try:
-            _use_wal(db)
+            use_wal(db)
             db.execute("PRAGMA synchronous = NORMAL")
             number = db.execute("PRAGMA user_version").fetchone()[0]
             if number not in (0, _SCHEMA_NUMBER):
@@ -135,16 +135,3 @@ class Index:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-
-
-def _use_wal(db: sqlite3.Connection) -> None:
-    """SQLite does not wait for its turn to do this, as it does elsewhere: two that make the file collide."""
-    deadline = time.monotonic() + _TIMEOUT
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if "locked" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.01)

@@ -366,7 +366,8 @@ def test_a_release_that_does_not_say_which_is_refused(mirror: Any) -> None:
 _VICTIM = """
 import os, signal, sys
 from pathlib import Path
-from mirror.store import announced, asset_rows, cache, cataloguing, chronicle, feed, history_lines
+from mirror.store import announced, cache, chronicle, feed
+from mirror.store.catalogue import asset_rows, cataloguing, history_lines
 from mirror.store.store import Store
 
 files = {m.__file__ for m in (announced, asset_rows, cache, cataloguing, chronicle, feed, history_lines)}

@@ -32,8 +32,32 @@ def spoken(text: str) -> str:
     useful = [
         line for line in lines if line and not line.startswith(("hint:", "Please make sure", "and the repository"))
     ]
-    return " ".join(useful)[:_AT_MOST] or "it did not say why"
+    return shortened(" ".join(useful)) or "it did not say why"
 
+
+def shortened(text: str, most: int = _AT_MOST) -> str:
+    """The first sentences of `text`, or else its first words."""
+    if len(text) <= most:
+        return text
+    begin = text[:most]
+    sentences = begin.rpartition(". ")[0]
+    return f"{sentences}. …" if len(sentences) > most // 2 else f"{begin.rpartition(' ')[0] or begin} …"
+
+
+def fit_to_tell(text: str) -> str:
+    """`text` as it can be written and shown: no half characters, nothing that a terminal would obey."""
+    return "".join(
+        char if char.isprintable() else " " if char.isspace() else "\N{REPLACEMENT CHARACTER}" for char in text
+    )
+
+
+def lock_in_the_way(said: str) -> str | None:
+    """The lock file that git stumbled over, if that was it."""
+    found = _LOCK.search(" ".join(said.replace("remote:", " ").split()))
+    return (found[1] or f"{found[2]}.lock") if found else None
+
+
+_LOCK = re.compile(r"Unable to create '([^']+\.lock)': File exists|could not lock config file (.+?): File exists")
 
 _WORDS = {
     Complaint.NOT_ATOMIC: ("does not support --atomic push",),

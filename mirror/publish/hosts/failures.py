@@ -6,6 +6,7 @@
     ├── HostUnavailable        nothing can be done at this host now; `until` when, if it told
     ├── RepositoryMissing      there is no such repository; it may be made
     └── PushRefused            the host took the push and said no
+        └── LockInTheWay       as another git is at work there, or was killed
 """
 
 from __future__ import annotations
@@ -27,3 +28,11 @@ class RepositoryMissing(HostError):
 
 class PushRefused(HostError):
     pass
+
+
+class LockInTheWay(PushRefused):
+    def __init__(self, where: str, lock: str) -> None:
+        super().__init__(
+            f"{where}: a lock file is in the way: {lock}",
+            hint="a git that was killed there leaves such files: if none is at work there now, delete it",
+        )

@@ -11,10 +11,11 @@ from typing import TypeVar
 from mirror.errors import HostError
 from mirror.git.process import PUBLIC_UMASK, command
 from mirror.git.repository import Repository
-from mirror.publish.hosts.complaints import Complaint, complaint, spoken
-from mirror.publish.hosts.failures import HostUnavailable, PushRefused, RepositoryMissing
+from mirror.publish.hosts.complaints import Complaint, complaint, lock_in_the_way, shortened, spoken
+from mirror.publish.hosts.failures import HostUnavailable, LockInTheWay, PushRefused, RepositoryMissing
 from mirror.publish.hosts.git_environment import Remote, push_environment
 from mirror.publish.hosts.patience import Waiting
+from mirror.publish.hosts.processes import duration, run
 from mirror.publish.hosts.secret import Secret
 
 T = TypeVar("T")
@@ -24,8 +25,6 @@ _REFSPECS = ("refs/heads/*:refs/heads/*", "refs/tags/*:refs/tags/*")
 
 _SECONDS_AFTER_429 = 300.0
 """Git does not tell how long a host that it found limited wants to be left alone."""
-
-_AT_MOST = 400  # characters of what a hook said
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class Git:
                 raise self._refusal(repository, remote, {_target(line[1]): line[2] for line in refused}, answer.err)
             raise self._failure(answer, remote)
 
-        self._ask(repository, remote, args, read)
+        self._ask(repository, remote, args, read, seconds=self._waiting.push_seconds)
 
     def exists(self, repository: Path, remote: Remote) -> bool:
         """Whether there is a repository at this address."""
@@ -77,27 +76,50 @@ class Git:
 
         return self._ask(repository, remote, ("ls-remote", "--", remote.url, "HEAD"), read)
 
-    def _ask(self, repository: Path, remote: Remote, args: Sequence[str], read: Callable[[_Answer], T]) -> T:
+    def branches_and_tags(self, repository: Path, remote: Remote) -> dict[str, str]:
+        """What the repository at this address has: full names, and object ids in hex."""
+
+        def read(answer: _Answer) -> dict[str, str]:
+            if answer.code != 0:
+                raise self._failure(answer, remote)
+            return _listed(answer)
+
+        return self._ask(
+            repository, remote, ("ls-remote", "--refs", "--", remote.url, "refs/heads/*", "refs/tags/*"), read
+        )
+
+    def _ask(
+        self,
+        repository: Path,
+        remote: Remote,
+        args: Sequence[str],
+        read: Callable[[_Answer], T],
+        *,
+        seconds: float | None = None,
+    ) -> T:
         """Run git until it gets through, or was tried enough."""
         attempt = 0
         while True:
             attempt += 1
             try:
-                return read(self._run(repository, remote, args))
+                return read(self._run(repository, remote, args, seconds))
             except _Stumble as stumble:
                 if not self._waiting.again(attempt):
                     raise stumble.error from None
 
-    def _run(self, repository: Path, remote: Remote, args: Sequence[str]) -> _Answer:
-        done = subprocess.run(
-            command(repository, *args),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            cwd=repository,
-            env=push_environment(remote),
-            umask=PUBLIC_UMASK,
-            check=False,
-        )
+    def _run(self, repository: Path, remote: Remote, args: Sequence[str], seconds: float | None = None) -> _Answer:
+        seconds = seconds or self._waiting.command_seconds
+        try:
+            done = run(
+                command(repository, *args),
+                seconds=seconds,
+                cwd=repository,
+                env=push_environment(remote),
+                umask=PUBLIC_UMASK,
+            )
+        except subprocess.TimeoutExpired:
+            message = f"`git {args[0]}` at {remote.url} did not end within {duration(seconds)}"
+            raise self._waiting.give_up(message) from None
         out, err = (self._secret.hide(text.decode(errors="replace")) for text in (done.stdout, done.stderr))
         return _Answer(done.returncode, out, err)
 
@@ -105,6 +127,8 @@ class Git:
         """What to raise when git ended without having talked of any ref."""
         said = spoken(answer.err)
         where = remote.url
+        if (lock := lock_in_the_way(answer.err)) is not None:
+            return LockInTheWay(where, lock)
         match complaint(answer.err):
             case Complaint.NOT_ATOMIC:
                 return HostError(
@@ -130,6 +154,8 @@ class Git:
 
     def _refusal(self, repository: Path, remote: Remote, refused: Mapping[str, str], said: str) -> PushRefused:
         """What to raise when refs were refused. Those that only shared the fate of another are passed over."""
+        if (lock := lock_in_the_way(said)) is not None:
+            return LockInTheWay(remote.url, lock)
         own = {ref: why for ref, why in refused.items() if "atomic push fail" not in why} or refused
         moved = [ref for ref, why in own.items() if "non-fast-forward" in why or "fetch first" in why]
         moved += [ref for ref, why in own.items() if "already exists" in why]
@@ -139,14 +165,13 @@ class Git:
         words = "; ".join(sorted(reasons))
         told = " ".join(line.removeprefix("remote:").strip() for line in said.splitlines() if "remote:" in line).strip()
         names = ", ".join(_few(sorted(map(_short, own))))
-        return PushRefused(f"{remote.url} refused {names}: {words}{f': {told[:_AT_MOST]}' if told else ''}")
+        return PushRefused(f"{remote.url} refused {names}: {words}{f': {shortened(told)}' if told else ''}")
 
     def _diverged(self, repository: Path, remote: Remote, moved: list[str]) -> PushRefused:
         """What stands in the way is worth a look: so it is told which commits these are."""
         ours = Repository(repository).refs()
         answer = self._run(repository, remote, ("ls-remote", "--", remote.url, *moved))
-        pairs = (line.split("\t") for line in answer.out.splitlines() if "\t" in line)
-        theirs = {ref: oid for oid, ref in pairs}
+        theirs = _listed(answer)
         named = [
             f"{ref} is at {theirs.get(ref, '(unknown)')[:12]} there, which our {ours[ref].hex()[:12]} is not built on"
             for ref in moved
@@ -155,6 +180,11 @@ class Git:
             f"{remote.url}: {'; '.join(_few(named))}",
             hint="nothing is overwritten: look what that is, rename or delete it on the host, and the next run pushes",
         )
+
+
+def _listed(answer: _Answer) -> dict[str, str]:
+    pairs = (line.split("\t") for line in answer.out.splitlines() if "\t" in line)
+    return {ref: oid for oid, ref in pairs}
 
 
 def _target(refspec: str) -> str:

@@ -12,6 +12,8 @@ from mirror.errors import HostError
 from mirror.publish.hosts.failures import HostUnavailable
 
 _LONGEST_PAUSE = 30.0
+_LONGEST_LIMIT = 86_400.0
+"""Whatever a host says: after a day it is asked again."""
 _IN_A_ROW = 3
 
 
@@ -25,6 +27,12 @@ class Patience:
     """at a request or a push that the host, or the way to it, fails"""
     limit_seconds: float = 60.0
     """the most time a host's rate limits are waited for in one run"""
+    push_seconds: float = 6 * 3600.0
+    """for one push; then it hangs"""
+    command_seconds: float = 600.0
+    """for anything else that is run"""
+    lock_minutes: int = 10
+    """a lock file in another store that is older than this was left by a git that is no more: git holds none for long"""
     sleep: Callable[[float], object] = time.sleep
     now: Callable[[], datetime] = _now
 
@@ -34,6 +42,9 @@ class Waiting:
 
     def __init__(self, patience: Patience) -> None:
         self._patience = patience
+        self.push_seconds = patience.push_seconds
+        self.command_seconds = patience.command_seconds
+        self.lock_minutes = patience.lock_minutes
         self._left = patience.limit_seconds
         self._not_before: datetime | None = None
         self._given_up = 0
@@ -65,7 +76,7 @@ class Waiting:
 
     def limited(self, seconds: float) -> None:
         """The host wants no more requests for so long: wait, if that is not too long; otherwise `HostUnavailable`."""
-        seconds = max(1.0, seconds)
+        seconds = min(max(1.0, seconds), _LONGEST_LIMIT)
         if seconds > self._left:
             until = self.now() + timedelta(seconds=seconds)
             raise HostUnavailable(f"rate limited until {until.isoformat(timespec='seconds')}", until=until)
@@ -74,7 +85,11 @@ class Waiting:
 
     def exhausted(self, seconds: float) -> None:
         """That was the last request the host allows for so long."""
-        self._not_before = self.now() + timedelta(seconds=seconds)
+        self._not_before = self.now() + timedelta(seconds=min(seconds, _LONGEST_LIMIT))
+
+    def holds(self, until: datetime) -> bool:
+        """Whether a limit that was remembered still holds. One further off than any can be is none: clocks were set."""
+        return self.now() < until <= self.now() + timedelta(seconds=_LONGEST_LIMIT)
 
     def before_asking(self) -> None:
         """Wait for the end of what `exhausted` told."""

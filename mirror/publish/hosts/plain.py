@@ -5,8 +5,6 @@ Perhaps with a shell command that makes one.
 
 from __future__ import annotations
 
-import os
-import re
 import shlex
 import subprocess
 from collections.abc import Callable
@@ -18,21 +16,20 @@ from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
 from mirror.publish.hosts.git_environment import Remote
 from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
+from mirror.publish.hosts.processes import duration, run
 from mirror.publish.hosts.secret import Secret
 from mirror.publish.hosts.target import Prepared, Wanted
 from mirror.publish.publication import Release
-
-_CREATE_SECONDS = 600
-_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")
 
 
 class Plain:
     def __init__(self, host: Host, secret: Secret, waiting: Waiting) -> None:
         assert host.url is not None
-        self._url = _from_here(host.url)
+        self._url = host.url
         self._create = host.create
         self._secret = secret
         self._header = secret.basic("git") if secret else None
+        self._waiting = waiting
         self._git = Git(secret, waiting)
 
     def prepare(self, wanted: Wanted, about_to_hide: Callable[[], None]) -> Prepared:  # noqa: ARG002 - cannot hide
@@ -80,16 +77,10 @@ class Plain:
 
     def _run(self, command: str) -> None:
         try:
-            done = subprocess.run(
-                command, shell=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=_CREATE_SECONDS, check=False
-            )
+            done = run(command, seconds=self._waiting.command_seconds)
         except subprocess.TimeoutExpired:
-            raise HostError(f"`{command}` did not end within {_CREATE_SECONDS // 60} minutes") from None
+            message = f"`{command}` did not end within {duration(self._waiting.command_seconds)}"
+            raise self._waiting.give_up(message) from None
         if done.returncode != 0:
             said = spoken(self._secret.hide((done.stderr or done.stdout).decode(errors="replace")))
             raise HostError(f"`{command}` ended with {done.returncode}: {said}")
-
-
-def _from_here(url: str) -> str:
-    """A path as seen from here, not from the repository that git runs in."""
-    return url if _ELSEWHERE.match(url) else os.path.abspath(os.path.expanduser(url))  # noqa: PTH100, PTH111

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache
@@ -11,6 +12,7 @@ from msgspec.structs import replace
 
 from mirror.config import Host
 from mirror.errors import MirrorError
+from mirror.publish.hosts.complaints import fit_to_tell
 from mirror.publish.hosts.failures import HostUnavailable
 from mirror.publish.hosts.marks import HostMark, Marks, failed_again
 from mirror.publish.hosts.outcome import HostOutcome, Watcher
@@ -20,6 +22,8 @@ from mirror.publish.hosts.target import Target
 from mirror.publish.hosts.targets import target_of
 from mirror.publish.hosts.turn import Turn
 from mirror.publish.publication import Publication
+
+logger = logging.getLogger(__name__)
 
 
 def push_all(
@@ -44,9 +48,14 @@ def push_all(
 
     outcomes = []
     for host in hosts:
-        with Marks(marks, host.name, place(host)) as of_host:
-            outcome = _Run(host, of_host, Waiting(patience or Patience()), digest, watcher).bring(publications)
+        outcome = HostOutcome(host.name)
         outcomes.append(outcome)
+        try:
+            with Marks(marks, host.name, place(host)) as of_host:
+                _Run(host, of_host, Waiting(patience or Patience()), digest, watcher, outcome).bring(publications)
+        except Exception as error:  # one host that nobody foresaw does not stop the next, nor the sync
+            logger.exception("%s", host.name)
+            outcome.stopped = _words(error)
         if watcher is not None:
             watcher.done(outcome)
     return outcomes
@@ -62,33 +71,33 @@ class _Run:
         waiting: Waiting,
         digest: Callable[[Publication], str],
         watcher: Watcher | None,
+        outcome: HostOutcome,
     ) -> None:
         self._host = host
         self._marks = marks
         self._waiting = waiting
         self._digest = digest
         self._watcher = watcher
-        self._outcome = HostOutcome(host.name)
+        self._outcome = outcome
         # Made when there is something to do: a host of which nothing moved needs no token either.
         self._target: Callable[[], Target] = cache(lambda: target_of(host, waiting, known=marks.any_pushed()))
 
-    def bring(self, publications: Sequence[Publication]) -> HostOutcome:
+    def bring(self, publications: Sequence[Publication]) -> None:
         try:
             self._check_limit()
             self._bring_each(considered(self._host, publications))
         except HostUnavailable as error:
-            self._outcome.stopped = str(error)
-            failure = failed_again(self._marks.host.failure, "unavailable", str(error), self._now())
+            self._outcome.stopped = _words(error)
+            failure = failed_again(self._marks.host.failure, "unavailable", _words(error), self._now())
             until = error.until.isoformat() if error.until else None
             self._marks.note_host(replace(self._marks.host, until=until, failure=failure))
         else:
             self._marks.note_host(HostMark(place=self._marks.host.place))
-        return self._outcome
 
     def _check_limit(self) -> None:
         """Leave the host alone as long as it said."""
         until = self._marks.host.until
-        if until is not None and (moment := datetime.fromisoformat(until)) > self._waiting.now():
+        if until is not None and self._waiting.holds(moment := datetime.fromisoformat(until)):
             raise HostUnavailable(f"rate limited until {moment.isoformat(timespec='seconds')}: not asked", until=moment)
 
     def _bring_each(self, publications: Sequence[Publication]) -> None:
@@ -100,7 +109,9 @@ class _Run:
                 self._bring(publication, lacking)
             except HostUnavailable:
                 raise
-            except (MirrorError, OSError) as error:
+            except Exception as error:  # whatever a host may answer, the next repository's turn comes
+                if not isinstance(error, MirrorError):
+                    logger.exception("%s: %s", self._host.name, publication.name)
                 self._fail(publication.name, error)
             if not is_left_out(self._host, publication) and self._is_there(publication):
                 there.add(publication.name)
@@ -139,16 +150,22 @@ class _Run:
         return Turn(self._host, self._target(), self._waiting, self._marks, publication, refs, self._outcome)
 
     def _fail(self, name: str, error: Exception) -> None:
-        self._outcome.failures[name] = str(error)
+        self._outcome.failures[name] = _words(error)
         mark = self._marks[name]
-        failure = failed_again(mark.failure, type(error).__name__, str(error), self._now())
+        failure = failed_again(mark.failure, type(error).__name__, _words(error), self._now())
         self._marks.note(replace(mark, failure=failure))
 
     def _now(self) -> str:
         return self._waiting.now().isoformat(timespec="seconds")
 
 
+def _words(error: Exception) -> str:
+    """What went wrong, as it can be told and remembered whatever the host said."""
+    text = fit_to_tell(str(error))
+    return text if isinstance(error, MirrorError | OSError) else f"{type(error).__name__}: {text}".removesuffix(": ")
+
+
 def points_into(names: Sequence[str]) -> str:
     """Why something is held back."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    return f"points into {shown}, not there as it is now"
+    return f"waits for {shown}, which {'is' if len(names) == 1 else 'are'} not there yet"

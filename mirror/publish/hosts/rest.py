@@ -18,6 +18,7 @@ from urllib.parse import urljoin, urlsplit
 
 from mirror import __version__
 from mirror.errors import HostError
+from mirror.publish.hosts.complaints import shortened
 from mirror.publish.hosts.failures import HostUnavailable
 from mirror.publish.hosts.patience import Waiting
 from mirror.publish.hosts.secret import Secret
@@ -48,7 +49,7 @@ class Reply:
         """The object that was answered; empty when it is none."""
         try:
             answer = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return answer if isinstance(answer, dict) else {}
 
@@ -116,7 +117,7 @@ class Rest:
         """What the host had to say, in one line."""
         answer = reply.fields()
         parts = [_flat(answer.get(key)) for key in ("message", "error", "errors") if answer.get(key)]
-        return self._secret.hide(": ".join(parts))[:_AT_MOST]
+        return shortened(self._secret.hide(": ".join(parts)), _AT_MOST)
 
     def _said(self, reply: Reply) -> str:
         words = self.said(reply)
@@ -128,8 +129,8 @@ class Rest:
             location = reply.headers.get("Location")
             if reply.status not in _REDIRECTS or not location:
                 return reply
-            target = urljoin(url, location)
-            if _origin(target) != _origin(url):
+            target = _target(url, location)
+            if target is None:
                 raise HostError(
                     f"{url} redirects to another server", hint="check the host's url: it is not followed there"
                 )
@@ -147,8 +148,8 @@ class Rest:
         if body is not None:
             headers["Content-Type"] = "application/json"
             data = json.dumps(body).encode()
-        prepared = Request(method, url, headers=headers, data=data).prepare()
         try:
+            prepared = Request(method, url, headers=headers, data=data).prepare()
             response = self._adapter().send(
                 prepared,
                 timeout=_TIMEOUT,
@@ -196,9 +197,18 @@ def _limit(reply: Reply, now: datetime) -> float | None:
 def _http_date(text: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, TypeError, IndexError, OverflowError):
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _target(url: str, location: str) -> str | None:
+    """Where a redirect leads; None when that is not the same server, or nowhere."""
+    try:
+        target = urljoin(url, location)
+        return target if _origin(target) == _origin(url) else None
+    except ValueError:
+        return None
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:
@@ -219,10 +229,12 @@ def _reason(error: Exception) -> str:
     return "the connection broke off" if "abort" in text or "broken" in text else "no connection"
 
 
-def _flat(value: object) -> str:
+def _flat(value: object, levels: int = 5) -> str:
     """Whatever a host puts into its messages, as words."""
+    if isinstance(value, Mapping | list) and not levels:
+        return "…"
     if isinstance(value, Mapping):
-        return "; ".join(f"{key} {_flat(item)}" for key, item in value.items() if key != "resource")
+        return "; ".join(f"{key} {_flat(item, levels - 1)}" for key, item in value.items() if key != "resource")
     if isinstance(value, list):
-        return "; ".join(_flat(item) for item in value)
+        return "; ".join(_flat(item, levels - 1) for item in value)
     return str(value)

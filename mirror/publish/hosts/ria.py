@@ -5,10 +5,11 @@ What is done there besides pushing is done by two short shell scripts, here or a
 
 from __future__ import annotations
 
-import os
+import logging
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import NAMESPACE_URL, uuid5
 
@@ -16,14 +17,17 @@ from mirror.config import Host
 from mirror.dataset.identity import store_annex_uuid
 from mirror.errors import HostError
 from mirror.git.process import PUBLIC_UMASK
-from mirror.publish.hosts.complaints import spoken
-from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
+from mirror.publish.hosts.complaints import lock_in_the_way, spoken
+from mirror.publish.hosts.failures import HostUnavailable, LockInTheWay, RepositoryMissing
 from mirror.publish.hosts.git_environment import Remote, push_environment
 from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
+from mirror.publish.hosts.processes import duration, run
 from mirror.publish.hosts.secret import Secret
 from mirror.publish.hosts.target import Prepared, Wanted
 from mirror.publish.publication import Release
+
+logger = logging.getLogger(__name__)
 
 _WRONG_LAYOUT, _NOT_MOUNTED, _NO_PARENT, _GONE = 61, 62, 63, 64
 _SSH_FAILED = 255
@@ -73,6 +77,14 @@ chmod 700 "$1/$2"
 """
 
 
+# Arguments: the store, the repository within it, minutes. No name of a ref, and none of an object, ends so.
+_UNLOCK = """
+find "$1/$2" -name '*.lock' -type f -mmin "+$3" -print -exec rm -f '{}' +
+"""
+
+T = TypeVar("T")
+
+
 class Ria:
     """`known`: whether anything was pushed there before, so that the store must be there."""
 
@@ -91,12 +103,14 @@ class Ria:
         annex_uuid = store_annex_uuid(wanted.dataset_id, str(uuid5(NAMESPACE_URL, self._url)))
         mode = "700" if wanted.private else "755"
         age = "known" if self._known else "new"
-        said = self._do(_PREPARE, age, _within(wanted), wanted.default_branch, annex_uuid, mode)
+        args = (age, _within(wanted), wanted.default_branch, annex_uuid, mode)
+        said = self._past_locks(wanted, lambda: self._do(_PREPARE, *args))
         self._known = True
         return Prepared(created="created" in said.split(), private=wanted.private)
 
     def push(self, wanted: Wanted) -> None:
-        self._git.push(wanted.repository, Remote(f"{self._store.git_url}/{_within(wanted)}"))
+        remote = Remote(f"{self._store.git_url}/{_within(wanted)}")
+        self._past_locks(wanted, lambda: self._git.push(wanted.repository, remote))
         self._do(_FINISH, _within(wanted), wanted.name)
 
     def set_default_branch(self, wanted: Wanted) -> None:
@@ -108,27 +122,47 @@ class Ria:
     def hide(self, wanted: Wanted) -> None:
         self._do(_HIDE, _within(wanted))
 
+    def _past_locks(self, wanted: Wanted, step: Callable[[], T]) -> T:
+        """Do it, if need be without the lock files of a git that was killed there: nobody but us writes into it."""
+        try:
+            return step()
+        except LockInTheWay as error:
+            removed = self._do(_UNLOCK, _within(wanted), str(self._waiting.lock_minutes)).splitlines()
+            if not removed:
+                raise
+            logger.warning("%s: removed %s", error.message, ", ".join(removed))
+            return step()
+
     def _do(self, script: str, *args: str) -> str:
-        """Run a script there, for this store; what it printed."""
+        """Run a script there, for this store, in plain English; what it printed."""
         attempt = 0
         while True:
             attempt += 1
-            done = subprocess.run(
-                self._store.command(*args),
-                input=script.encode(),
-                capture_output=True,
-                env=push_environment(),
-                umask=PUBLIC_UMASK,
-                check=False,
-            )
+            done = self._run(script, args)
             if done.returncode == 0:
                 return done.stdout.decode(errors="replace")
             if done.returncode == _SSH_FAILED and self._store.host and self._waiting.again(attempt):
                 continue
             raise self._failure(done.returncode, spoken(done.stderr.decode(errors="replace")))
 
+    def _run(self, script: str, args: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+        seconds = self._waiting.command_seconds
+        try:
+            return run(
+                self._store.command(*args),
+                seconds=seconds,
+                stdin=f"LC_ALL=C; export LC_ALL\n{script}".encode(),
+                env=push_environment(),
+                umask=PUBLIC_UMASK,
+            )
+        except subprocess.TimeoutExpired:
+            message = f"the store {self._url} did not answer within {duration(seconds)}"
+            raise self._waiting.give_up(message) from None
+
     def _failure(self, code: int, said: str) -> HostError:
         path = self._store.path
+        if (lock := lock_in_the_way(said)) is not None:
+            return LockInTheWay(self._url, lock)
         if code == _SSH_FAILED and self._store.host:
             return HostUnavailable(f"{self._store.host} is out of reach: {said}")
         if code == _WRONG_LAYOUT:
@@ -155,7 +189,7 @@ class _Store:
             self._port = parts.port
             self.path = parts.path
         else:
-            self.path = os.path.abspath(os.path.expanduser(url.removeprefix("file://")))  # noqa: PTH100, PTH111
+            self.path = url.removeprefix("file://")
             self.git_url = self.path
 
     def command(self, *args: str) -> list[str]:

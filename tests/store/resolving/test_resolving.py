@@ -17,10 +17,10 @@ from mirror.config import Settings
 from mirror.dataset.identity import superdataset_id
 from mirror.dataset.references import parse
 from mirror.demo import DemoArchive
-from mirror.store.addresses import Addresses
-from mirror.store.answers import Answer, Kind, Missing
 from mirror.store.chronicle import Chronicle
 from mirror.store.resolving import Resolver
+from mirror.store.resolving.addresses import Addresses
+from mirror.store.resolving.answers import Answer, Kind, Missing
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 

@@ -15,7 +15,7 @@ from hashlib import blake2b
 from uuid import UUID
 
 from mirror.errors import StoreError
-from mirror.store.asset_records import AssetRecord
+from mirror.store.catalogue.asset_records import AssetRecord
 
 _HEAD = 6
 """How many bytes of an id, a digest or a hash the indexes have. They are random, and so nearly never the same."""

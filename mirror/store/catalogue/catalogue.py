@@ -20,7 +20,8 @@ import msgspec
 
 from mirror.dataset.facts import Facts
 from mirror.errors import CatalogueDamaged, StoreError
-from mirror.store.asset_rows import (
+from mirror.store.cache import Format, is_damaged, open_cache, transaction
+from mirror.store.catalogue.asset_rows import (
     ASSET_SCHEMA,
     DELETE_IT,
     Line,
@@ -31,7 +32,6 @@ from mirror.store.asset_rows import (
     path_hash,
     unpacked,
 )
-from mirror.store.cache import Format, is_damaged, open_cache, transaction
 
 _FORMAT = Format(
     1,

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from mirror.store.addresses import Addresses
+from mirror.store.resolving.addresses import Addresses
 
 _VERSION = r"[0-9A-Za-z][0-9A-Za-z_.-]*"
 

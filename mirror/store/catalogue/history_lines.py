@@ -12,8 +12,8 @@ from mirror.dataset.facts import Facts, facts_of
 from mirror.errors import StoreError
 from mirror.git.objects import Commit, Oid
 from mirror.git.reader import MissingObject, Objects
-from mirror.store.asset_records import RecordChanges, all_records, changed_records
-from mirror.store.asset_rows import AssetRows, Line
+from mirror.store.catalogue.asset_records import RecordChanges, all_records, changed_records
+from mirror.store.catalogue.asset_rows import AssetRows, Line
 from mirror.store.feed import Move
 
 _encode = msgspec.json.Encoder().encode

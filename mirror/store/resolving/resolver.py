@@ -32,10 +32,10 @@ from mirror.dataset.references import (
 from mirror.dataset.submodules import submodule_path
 from mirror.dataset.times import moment
 from mirror.git.objects import MODE_TREE, Commit, Oid
-from mirror.store.addresses import Addresses, checkout_command, get_command
-from mirror.store.answers import Answer, Kind, Missing, Spot
 from mirror.store.catalogue import Catalogue, Occurrence, Standing
-from mirror.store.commit_search import find_commit
+from mirror.store.resolving.addresses import Addresses, checkout_command, get_command
+from mirror.store.resolving.answers import Answer, Kind, Missing, Spot
+from mirror.store.resolving.commit_search import find_commit
 from mirror.store.store import Store
 
 

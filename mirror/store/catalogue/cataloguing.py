@@ -13,9 +13,9 @@ from typing import Self
 
 from mirror.git.objects import Commit, Oid
 from mirror.git.reader import Objects
-from mirror.store.asset_rows import AssetRows, Line
+from mirror.store.catalogue.asset_rows import AssetRows, Line
+from mirror.store.catalogue.history_lines import HistoryLine, State, move_back
 from mirror.store.feed import ANNEX_ONLY, Move
-from mirror.store.history_lines import HistoryLine, State, move_back
 
 Told = tuple[str, str | None, str]
 """What one line of the feed is about: the version, the old and the new commit."""
