@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -78,8 +79,17 @@ def _wait(sync: subprocess.Popen[bytes], blow: Blow | None) -> int:
             if blow.alone:
                 sync.kill()
             else:
-                os.killpg(sync.pid, signal.SIGKILL)
+                _kill_all(sync.pid)
     return sync.wait(SYNC_SECONDS)
+
+
+def _kill_all(session: int) -> None:
+    """The sync and all that it started: a git that pushes has a group of its own."""
+    others = living(session)
+    os.killpg(session, signal.SIGKILL)
+    for pid in others:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _wait_for_others(session: int) -> float:

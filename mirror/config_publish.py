@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from mirror.config_values import (
     BOOL,
@@ -19,7 +19,10 @@ from mirror.config_values import (
     VariableName,
     Where,
     WrongWithin,
+    absolute_path,
     each_named_once,
+    is_a_path,
+    is_a_store,
 )
 
 
@@ -115,6 +118,13 @@ class Host(Section):
         False
     )
 
+    @field_validator("url")
+    @classmethod
+    def _from_here(cls, url: str | None, info: ValidationInfo) -> str | None:
+        """Absolute: what is remembered of a host goes by its address, and git runs in other folders."""
+        at_paths = info.data.get("kind") in ("plain", "ria")
+        return absolute_path(url) if url is not None and at_paths and is_a_path(url) else url
+
     @model_validator(mode="after")
     def _of_one_piece(self) -> Host:
         """Everything that its kind needs is there, and nothing that would do nothing."""
@@ -127,6 +137,10 @@ class Host(Section):
         for field in ("url", "create") if self.kind == "plain" else ("push_url",):
             if "{name}" not in (getattr(self, field) or "{name}"):
                 raise WrongWithin((field,), "it has `{name}` in it, where each repository's name is put")
+        if self.kind == "ria" and not is_a_store(self.url or ""):
+            raise WrongWithin(("url",), "a store is at a path, or at ssh://host/path")
+        if self.kind == "ria" and "{name}" in (self.url or ""):
+            raise WrongWithin(("url",), "it has no `{name}` in it: a store holds all repositories")
         if self.kind in _WITH_API and self.url is not None and not self.url.startswith(("http://", "https://")):
             raise WrongWithin(("url",), "the URL of an API starts with http:// or https://")
         return self

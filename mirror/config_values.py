@@ -51,11 +51,37 @@ def _http_url(url: str) -> str:
 def _host_url(url: str) -> str:
     if url.startswith(("http://", "https://")):
         return _http_url(url)
-    if urlsplit(url).password is not None:
+    parts = urlsplit(url)
+    if parts.port == 0:  # a bad port raises, too
+        raise ValueError("no address has the port 0")
+    if parts.password is not None:
         raise ValueError("a password or token has no place in it")
     if not url.isprintable() or url.startswith("-"):
         raise ValueError("no address has control characters, or begins with `-`")
     return url.rstrip("/") or "/"
+
+
+_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|[^/]+:")
+
+
+def is_a_path(url: str) -> bool:
+    """Whether git takes it for a path, not for a URL or `host:path`."""
+    return not _ELSEWHERE.match(url)
+
+
+def absolute_path(text: str) -> str:
+    """A path as seen from the current folder, `~` being home. Whatever runs later may run elsewhere."""
+    return str(_absolute(Path(text)))
+
+
+def is_a_store(url: str) -> bool:
+    """Whether it is an address as DataLad has them for stores that one can write to: a path, file:// or ssh://."""
+    if is_a_path(url):
+        return True
+    parts = urlsplit(url.removeprefix("ria+"))
+    return bool(parts.path.strip("/")) and (
+        (parts.scheme == "ssh" and bool(parts.hostname)) or (parts.scheme == "file" and not parts.netloc)
+    )
 
 
 def _regular_expression(pattern: str) -> str:

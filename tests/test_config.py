@@ -475,6 +475,20 @@ publish:
         ("kind: github, owner: me, push_url: git@github.com:me/x", ".push_url: it has `{name}` in it"),
         ("kind: gitlab, owner: me, url: gitlab.com/api/v4", ".url: the URL of an API starts with http:// or https://"),
         ("kind: ria, url: --upload-pack=x", ".url: expected a URL or a path"),
+        ("kind: ria, url: 'backup:dandi'", ".url: a store is at a path, or at ssh://host/path"),
+        ("kind: ria, url: 'git@backup.example.org:/srv/dandi'", ".url: a store is at a path, or at ssh://host/path"),
+        ("kind: ria, url: https://example.org/dandi", ".url: a store is at a path, or at ssh://host/path"),
+        ("kind: ria, url: file://backup/srv/dandi", ".url: a store is at a path, or at ssh://host/path"),
+        ("kind: ria, url: ssh://backup", ".url: a store is at a path, or at ssh://host/path"),
+        ("kind: ria, url: '/srv/{name}'", ".url: it has no `{name}` in it: a store holds all repositories"),
+        ("kind: ria, url: ssh://h:99999/x", ".url: expected a URL or a path"),
+        ("kind: ria, url: ria+ssh://h:port/x", ".url: expected a URL or a path"),
+        ("kind: ria, url: ssh://h:0/x", ".url: expected a URL or a path"),
+        ("kind: plain, url: 'ssh://h:99999/{name}'", ".url: expected a URL or a path"),
+        ("kind: plain, url: 'git://h:port/{name}'", ".url: expected a URL or a path"),
+        ("kind: plain, url: '~nobody-of-that-name/{name}'", ".url: expected a URL or a path"),
+        ("kind: forgejo, owner: me, url: 'https://h:99999/api/v1'", ".url: expected a URL or a path"),
+        ("kind: github, owner: me, push_url: 'ssh://h:port/{name}'", ".push_url: expected a URL"),
     ],
 )
 def test_a_host_has_what_its_kind_needs_and_nothing_that_would_do_nothing(
@@ -483,6 +497,28 @@ def test_a_host_has_what_its_kind_needs_and_nothing_that_would_do_nothing(
     write(f"publish:\n  hosts:\n  - name: a\n    kind: ria\n    url: /a\n  - {{name: b, {host}}}\n")
     (line,) = complaints()
     assert line.startswith(f"dandi-mirror.yaml:6: publish.hosts[1]{complaint}")
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "found"),
+    [
+        ("ria", "copy", "{here}/copy"),
+        ("ria", "../copy/", "{above}/copy"),
+        ("ria", "~/copy", "{home}/copy"),
+        ("ria", "ria+file:///srv/copy", "ria+file:///srv/copy"),
+        ("ria", "ssh://me@backup:2222/srv/copy", "ssh://me@backup:2222/srv/copy"),
+        ("plain", "shelf/{name}.git", "{here}/shelf/{name}.git"),
+        ("plain", "~/shelf/{name}", "{home}/shelf/{name}"),
+        ("plain", "backup:shelf/{name}", "backup:shelf/{name}"),
+        ("plain", "ssh://backup/~/shelf/{name}", "ssh://backup/~/shelf/{name}"),
+    ],
+)
+def test_a_hosts_path_starts_at_the_current_folder_and_a_tilde_is_home(
+    here: Path, isolated_home: Path, kind: str, given: str, found: str, write: Callable[[str], Path]
+) -> None:
+    write(f"publish:\n  hosts:\n  - {{name: a, kind: {kind}, url: '{given}'}}\n")
+    expected = found.format(here=here, above=here.parent, home=isolated_home, name="{name}")
+    assert load().settings.publish.hosts[0].url == expected
 
 
 def test_two_of_one_name_are_refused(write: Callable[[str], Path]) -> None:

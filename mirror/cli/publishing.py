@@ -111,5 +111,6 @@ def _of_host(outcome: HostOutcome) -> str:
         "failed": len(outcome.failures),
         "held back": len(outcome.held_back),
     }
-    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or "nothing to push"
+    nothing = "nothing was pushed" if outcome.stopped else "nothing to push"
+    said = ", ".join(f"{count} {what}" for what, count in counts.items() if count) or nothing
     return f"{outcome.stopped}; {said}" if outcome.stopped else said

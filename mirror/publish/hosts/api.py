@@ -15,6 +15,7 @@ from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
 from mirror.publish.hosts.rest import Reply, Rest
 from mirror.publish.hosts.secret import Secret
+from mirror.publish.hosts.takeover import check_ours
 from mirror.publish.hosts.target import Prepared, Wanted
 from mirror.publish.publication import Release
 
@@ -83,16 +84,17 @@ class ApiHost(ABC):
             if wanted.private:
                 about_to_hide()
             standing = self._made(wanted)
+        elif not wanted.is_known:
+            self._check_ours(wanted)
         changes = {
             field: value
             for field, value in self.described(wanted).items()
             if (standing.get(field) or "") != (value or "")
         }
-        private = self._is_private(standing)
-        if wanted.private and not private:
+        if wanted.private and not self._is_private(standing):
             about_to_hide()
             changes |= self.visibility(private=True)
-        elif private and not wanted.private and wanted.may_open:
+        elif not (wanted.private or self._is_public(standing)) and wanted.may_open:
             changes |= self.visibility(private=False)
         if changes:
             standing = self._edit(wanted.name, changes)
@@ -108,7 +110,11 @@ class ApiHost(ABC):
         standing = self._look(wanted.name)
         if standing is None:
             raise HostError(f"{self.owner}/{wanted.name} could not be made: {self.rest.said(reply)}")
+        self._check_ours(wanted)
         return standing
+
+    def _check_ours(self, wanted: Wanted) -> None:
+        check_ours(self._git, wanted.repository, self.remote(wanted.name))
 
     def push(self, wanted: Wanted) -> None:
         self._git.push(wanted.repository, self.remote(wanted.name))
@@ -128,9 +134,12 @@ class ApiHost(ABC):
         if not self._is_private(standing):
             raise HostError(f"{self.owner}/{wanted.name} is embargoed again, and could not be made private")
 
+    def _is_public(self, standing: Mapping[str, Any]) -> bool:
+        return _has(standing, self.visibility(private=False))
+
     def _is_private(self, standing: Mapping[str, Any]) -> bool:
-        """Anything that is not plainly public."""
-        return any(standing.get(field) != value for field, value in self.visibility(private=False).items())
+        """Plainly so. What all users of a host may see is `internal`, at GitHub with `private` next to it."""
+        return _has(standing, self.visibility(private=True)) and standing.get("visibility", "private") == "private"
 
     def _look(self, name: str) -> dict[str, Any] | None:
         """The repository as it is; None when there is none."""
@@ -192,6 +201,10 @@ class OrganizationHost(ApiHost):
 
     def visibility(self, *, private: bool) -> Fields:
         return {"private": private}
+
+
+def _has(standing: Mapping[str, Any], fields: Fields) -> bool:
+    return all(standing.get(field) == value for field, value in fields.items())
 
 
 def one_line(text: str, most: int) -> str:

@@ -9,8 +9,17 @@ from pathlib import Path
 
 from mirror.config import Host
 from mirror.publish.hosts.marks import Mark, Marks
-from mirror.publish.hosts.pushing import points_into
-from mirror.publish.hosts.standing import Gap, considered, gap, is_left_out, must_be_hidden, place, refs_digest
+from mirror.publish.hosts.pushing import waits_for
+from mirror.publish.hosts.standing import (
+    Gap,
+    considered,
+    gap,
+    is_left_out,
+    is_shut_by_others,
+    must_be_hidden,
+    place,
+    refs_digest,
+)
 from mirror.publish.publication import Publication
 
 
@@ -56,7 +65,9 @@ def behind(host: Host, publications: Sequence[Publication], marks: Path) -> list
         missing = gap(host, publication, refs, mark)
         if refs and mark.refs == refs:
             there.add(publication.name)
-        lacking = sorted((publication.needs & names) - there)
+        lacking = sorted((publication.needs & names) - there) if of_host.was_tried else []
+        if refs and not missing and is_shut_by_others(publication, mark):
+            found.append(_behind(publication, mark, "private there; open it by hand, if that is right"))
         if refs and missing:
             found.append(_behind(publication, mark, _reason(missing, mark, lacking)))
     return found
@@ -72,7 +83,7 @@ def trouble(host: Host, marks: Path) -> Trouble | None:
 
 def _reason(missing: Gap, mark: Mark, lacking: Sequence[str]) -> str:
     if missing.refs and lacking:
-        return f"held back: {points_into(lacking)}"
+        return waits_for(lacking)
     if missing.refs:
         return "moved since it was pushed" if mark.refs else "not there yet"
     if missing.settings:

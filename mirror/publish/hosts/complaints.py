@@ -54,7 +54,7 @@ def fit_to_tell(text: str) -> str:
 def lock_in_the_way(said: str) -> str | None:
     """The lock file that git stumbled over, if that was it."""
     found = _LOCK.search(" ".join(said.replace("remote:", " ").split()))
-    return (found[1] or f"{found[2]}.lock") if found else None
+    return (found[1] or f"{found[2]}.lock").replace("/./", "/") if found else None
 
 
 _LOCK = re.compile(r"Unable to create '([^']+\.lock)': File exists|could not lock config file (.+?): File exists")

@@ -32,6 +32,9 @@ _SETTINGS = {
     "http.lowSpeedTime": "600",
 }
 
+# Not on the terminal either: in a process group of its own (see `processes`) whoever reads from it is halted.
+_NOBODY_IS_ASKED = {"GIT_ASKPASS": "", "SSH_ASKPASS": "false", "SSH_ASKPASS_REQUIRE": "force"}
+
 
 @dataclass(frozen=True)
 class Remote:
@@ -59,7 +62,7 @@ def push_environment(remote: Remote | None = None) -> dict[str, str]:
     variables = {"GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
-    return base | kept | {"GIT_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never"} | variables
+    return base | kept | _NOBODY_IS_ASKED | variables
 
 
 def _certificates(kept: Mapping[str, str]) -> dict[str, str]:

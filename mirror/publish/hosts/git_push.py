@@ -164,7 +164,7 @@ class Git:
         reasons = {why.partition("] ")[2].strip("()") or why for why in own.values()}
         words = "; ".join(sorted(reasons))
         told = " ".join(line.removeprefix("remote:").strip() for line in said.splitlines() if "remote:" in line).strip()
-        names = ", ".join(_few(sorted(map(_short, own))))
+        names = ", ".join(few(sorted(map(_short, own))))
         return PushRefused(f"{remote.url} refused {names}: {words}{f': {shortened(told)}' if told else ''}")
 
     def _diverged(self, repository: Path, remote: Remote, moved: list[str]) -> PushRefused:
@@ -177,7 +177,7 @@ class Git:
             for ref in moved
         ]
         return PushRefused(
-            f"{remote.url}: {'; '.join(_few(named))}",
+            f"{remote.url}: {'; '.join(few(named))}",
             hint="nothing is overwritten: look what that is, rename or delete it on the host, and the next run pushes",
         )
 
@@ -195,5 +195,6 @@ def _short(ref: str) -> str:
     return ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
 
 
-def _few(items: Sequence[str]) -> list[str]:
+def few(items: Sequence[str]) -> list[str]:
+    """The first of them, and how many more there are."""
     return list(items) if len(items) <= 4 else [*items[:3], f"{len(items) - 3} more"]

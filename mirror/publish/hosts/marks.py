@@ -68,6 +68,8 @@ class Marks:
         self.host = HostMark(place=place)
         self._marks: dict[str, Mark] = {}
         self._superseded = False
+        self.was_tried = False
+        """whether there was a run before that had this host, at this place"""
         self._read()
 
     def _read(self) -> None:
@@ -77,6 +79,7 @@ class Marks:
             if isinstance(line, HostMark):
                 of_this_place = line.place == self.host.place
                 self.host = line if of_this_place else self.host
+                self.was_tried |= of_this_place
             elif line is not None and of_this_place:
                 self._superseded |= line.name in self._marks
                 self._marks[line.name] = line

@@ -32,7 +32,7 @@ class Patience:
     command_seconds: float = 600.0
     """for anything else that is run"""
     lock_minutes: int = 10
-    """a lock file in another store that is older than this was left by a git that is no more: git holds none for long"""
+    """git holds no lock file for longer: an older one in another store was left by a git that was killed"""
     sleep: Callable[[float], object] = time.sleep
     now: Callable[[], datetime] = _now
 

@@ -21,7 +21,7 @@ def run(
 ) -> subprocess.CompletedProcess[bytes]:
     """Run a program to its end, a text by the shell; `subprocess.TimeoutExpired` when it takes too long.
 
-    It leads a session of its own, so that git does not outlive us by way of the ssh or the hook that it started.
+    It leads a process group of its own, so that the ssh or the hook that git started ends with it.
     """
     process = subprocess.Popen(
         command,
@@ -32,12 +32,12 @@ def run(
         cwd=cwd,
         env=env,
         umask=umask,
-        start_new_session=True,
+        process_group=0,
     )
     with process:
         try:
             out, err = process.communicate(stdin, timeout=seconds)
-        except BaseException:  # Ctrl-C, too: it does not reach another session
+        except BaseException:  # Ctrl-C, too: it does not reach another group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise

@@ -17,7 +17,15 @@ from mirror.publish.hosts.failures import HostUnavailable
 from mirror.publish.hosts.marks import HostMark, Marks, failed_again
 from mirror.publish.hosts.outcome import HostOutcome, Watcher
 from mirror.publish.hosts.patience import Patience, Waiting
-from mirror.publish.hosts.standing import considered, gap, is_left_out, must_be_hidden, place, refs_digest
+from mirror.publish.hosts.standing import (
+    considered,
+    gap,
+    is_left_out,
+    is_shut_by_others,
+    must_be_hidden,
+    place,
+    refs_digest,
+)
 from mirror.publish.hosts.target import Target
 from mirror.publish.hosts.targets import target_of
 from mirror.publish.hosts.turn import Turn
@@ -97,7 +105,8 @@ class _Run:
     def _check_limit(self) -> None:
         """Leave the host alone as long as it said."""
         until = self._marks.host.until
-        if until is not None and self._waiting.holds(moment := datetime.fromisoformat(until)):
+        moment = _moment(until) if until is not None else None
+        if moment is not None and self._waiting.holds(moment):
             raise HostUnavailable(f"rate limited until {moment.isoformat(timespec='seconds')}: not asked", until=moment)
 
     def _bring_each(self, publications: Sequence[Publication]) -> None:
@@ -120,7 +129,7 @@ class _Run:
         mark = self._marks[publication.name]
         try:
             return bool(mark.refs) and mark.refs == self._digest(publication)
-        except (MirrorError, OSError):
+        except Exception:  # told already
             return False
 
     def _bring(self, publication: Publication, lacking: Sequence[str]) -> None:
@@ -135,11 +144,13 @@ class _Run:
         if not refs:
             return  # nothing in it yet
         if not missing:
+            if is_shut_by_others(publication, self._marks[name]):
+                self._turn(publication, refs).look_again()
             self._outcome.up_to_date += 1
             return
         held_back = bool(lacking) and missing.refs
         if held_back:
-            self._outcome.held_back[name] = points_into(lacking)
+            self._outcome.held_back[name] = waits_for(lacking)
         self._turn(publication, refs).bring(held_back=held_back)
         if not held_back:
             self._waiting.brought()
@@ -159,13 +170,22 @@ class _Run:
         return self._waiting.now().isoformat(timespec="seconds")
 
 
+def _moment(text: str) -> datetime | None:
+    """None for what is none, or tells no time zone: the file may have been damaged, or edited."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
 def _words(error: Exception) -> str:
     """What went wrong, as it can be told and remembered whatever the host said."""
     text = fit_to_tell(str(error))
     return text if isinstance(error, MirrorError | OSError) else f"{type(error).__name__}: {text}".removesuffix(": ")
 
 
-def points_into(names: Sequence[str]) -> str:
+def waits_for(names: Sequence[str]) -> str:
     """Why something is held back."""
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     return f"waits for {shown}, which {'is' if len(names) == 1 else 'are'} not there yet"

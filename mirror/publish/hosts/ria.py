@@ -24,15 +24,17 @@ from mirror.publish.hosts.git_push import Git
 from mirror.publish.hosts.patience import Waiting
 from mirror.publish.hosts.processes import duration, run
 from mirror.publish.hosts.secret import Secret
+from mirror.publish.hosts.takeover import check_ours
 from mirror.publish.hosts.target import Prepared, Wanted
 from mirror.publish.publication import Release
 
 logger = logging.getLogger(__name__)
 
-_WRONG_LAYOUT, _NOT_MOUNTED, _NO_PARENT, _GONE = 61, 62, 63, 64
+_WRONG_LAYOUT, _NOT_MOUNTED, _NO_PARENT, _GONE, _NOT_EMPTY = 61, 62, 63, 64, 65
 _SSH_FAILED = 255
 
-# Arguments: the store, whether it must exist already, the repository within it, its branch, its annex uuid, its mode.
+# Arguments: the store, whether it must exist already, the repository within it, its branch, its annex uuid, its mode,
+# whether it may have something in it.
 # The file ria-layout-version comes last, so that by it a store and a repository are known to be whole.
 # git-annex writes into repositories that it finds without an annex uuid, which would stand in the way of our pushes.
 _PREPARE = """
@@ -57,6 +59,8 @@ if [ ! -s "$repository/ria-layout-version" ]; then
     echo 2 > "$repository/.ria-layout-version.$$"
     mv "$repository/.ria-layout-version.$$" "$repository/ria-layout-version"
     echo created
+elif [ "$7" = empty ] && [ -n "$(git --git-dir="$repository" for-each-ref --count=1)" ]; then
+    exit 65
 fi
 chmod "$6" "$repository"
 git --git-dir="$repository" symbolic-ref HEAD "refs/heads/$4"
@@ -85,6 +89,10 @@ find "$1/$2" -name '*.lock' -type f -mmin "+$3" -print -exec rm -f '{}' +
 T = TypeVar("T")
 
 
+class _NotEmpty(HostError):
+    """A repository that we do not know holds something. Nothing was changed."""
+
+
 class Ria:
     """`known`: whether anything was pushed there before, so that the store must be there."""
 
@@ -104,13 +112,16 @@ class Ria:
         mode = "700" if wanted.private else "755"
         age = "known" if self._known else "new"
         args = (age, _within(wanted), wanted.default_branch, annex_uuid, mode)
-        said = self._past_locks(wanted, lambda: self._do(_PREPARE, *args))
+        try:
+            said = self._past_locks(wanted, lambda: self._do(_PREPARE, *args, "known" if wanted.is_known else "empty"))
+        except _NotEmpty:
+            check_ours(self._git, wanted.repository, self._remote(wanted))
+            said = self._past_locks(wanted, lambda: self._do(_PREPARE, *args, "known"))
         self._known = True
         return Prepared(created="created" in said.split(), private=wanted.private)
 
     def push(self, wanted: Wanted) -> None:
-        remote = Remote(f"{self._store.git_url}/{_within(wanted)}")
-        self._past_locks(wanted, lambda: self._git.push(wanted.repository, remote))
+        self._past_locks(wanted, lambda: self._git.push(wanted.repository, self._remote(wanted)))
         self._do(_FINISH, _within(wanted), wanted.name)
 
     def set_default_branch(self, wanted: Wanted) -> None:
@@ -121,6 +132,9 @@ class Ria:
 
     def hide(self, wanted: Wanted) -> None:
         self._do(_HIDE, _within(wanted))
+
+    def _remote(self, wanted: Wanted) -> Remote:
+        return Remote(f"{self._store.git_url}/{_within(wanted)}")
 
     def _past_locks(self, wanted: Wanted, step: Callable[[], T]) -> T:
         """Do it, if need be without the lock files of a git that was killed there: nobody but us writes into it."""
@@ -171,6 +185,8 @@ class Ria:
             return HostUnavailable(f"the store is no longer at {path}", hint="is its disk mounted?")
         if code == _NO_PARENT:
             return HostUnavailable(f"there is no folder for {path} to be in")
+        if code == _NOT_EMPTY:
+            return _NotEmpty(f"in the store {self._url} there is something already")
         if code == _GONE:
             return RepositoryMissing(f"it is no longer in {path}")
         return HostError(f"in the store {self._url}: {said}")

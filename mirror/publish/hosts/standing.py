@@ -58,6 +58,11 @@ def must_be_hidden(host: Host, publication: Publication, mark: Mark) -> bool:
     return is_left_out(host, publication) and mark.is_there and not mark.private
 
 
+def is_shut_by_others(publication: Publication, mark: Mark) -> bool:
+    """Whether it is private there and should not be, and not by our doing, as far as we know: so it stays."""
+    return mark.private and not publication.private and not mark.hidden_by_us
+
+
 @dataclass(frozen=True)
 class Gap:
     """What is missing on the host."""

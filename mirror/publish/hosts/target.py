@@ -21,6 +21,8 @@ class Wanted:
     homepage: str
     default_branch: str
     private: bool
+    is_known: bool
+    """whether we left something there before, by our marks; if not, what stands there may be somebody else's"""
     may_open: bool
     """if it is private there and should not be: whether that is our doing, and so ours to change"""
 
@@ -39,8 +41,11 @@ class Target(Protocol):
     def prepare(self, wanted: Wanted, about_to_hide: Callable[[], None]) -> Prepared:
         """See to it that the repository is there, described, and seen by those who may.
 
-        Never leaves one public that is to be private: then it raises. `about_to_hide` is called before something is
-        made private, so that it is known to be our doing whatever happens next.
+        One that we do not know is ours to take only if there is nothing in it but what is ours; otherwise this raises
+        before anything is changed. Never leaves one public that is to be private: then it raises.
+
+        `about_to_hide` is called before something is made private, so that it is known to be our doing whatever
+        happens next.
         """
 
     def push(self, wanted: Wanted) -> None:

@@ -65,6 +65,11 @@ class Turn:
             self._release()
         self._note(failure=None)
 
+    def look_again(self) -> None:
+        """Whether what is private there, and not by us, has been opened meanwhile."""
+        self._prepare()
+        self._note(failure=None)
+
     def hide(self) -> None:
         """Make private what is embargoed again."""
         try:
@@ -134,6 +139,7 @@ class Turn:
             homepage=publication.homepage,
             default_branch=publication.default_branch,
             private=publication.private,
+            is_known=self._mark.is_there,
             may_open=self._mark.hidden_by_us,
         )
 

@@ -274,6 +274,84 @@ def test_killed_between_making_it_private_and_knowing_it_opens_later_all_the_sam
     assert not site.server.repo("000027").private
 
 
+def test_internal_at_gitlab_is_not_private(world, site_of):
+    """Everybody who has an account there sees it."""
+    site = site_of("gitlab")
+    world.add("000027").change(private=True)
+    site.server.add("lab", "000027", private=False)
+    internal = {"path_with_namespace": "lab/000027", "visibility": "internal"}
+    site.server.fault(200, internal, times=9, on="GET .*projects")
+    site.server.fault(200, internal, on="PUT .*projects")
+    assert "could not be made private: nothing was pushed" in world.push(site.host(private=True)).failures["000027"]
+
+    # Asked to, it makes a private one of it.
+    assert world.push(site.host(private=True)).pushed == ["000027"]
+    assert site.server.repo("000027").private
+
+
+@pytest.mark.parametrize("answer", [{}, {"private": True, "visibility": "internal"}, "<html>"])
+def test_what_does_not_say_that_it_is_private_is_not(world, github, answer):
+    world.add("000027").change(private=True)
+    github.server.add("lab", "000027", private=False)
+    github.server.fault(200, answer, times=9, on="PATCH")
+    outcome = world.push(github.host(private=True))
+
+    assert "could not be made private" in outcome.failures["000027"]
+    assert github.server.events == []
+
+
+def test_after_a_host_was_renamed_it_is_told_what_stays_private_until_somebody_opens_it(world, site):
+    source = world.add("000027")
+    source.change(private=True)
+    world.push(site.host(private=True))
+    source.change(private=False)
+    renamed = site.host(name="renamed", private=True)
+    assert world.push(renamed).ok
+
+    assert site.server.repo("000027").private, "who knows who wanted that"
+    assert world.behind(renamed)["000027"].reason == "private there; open it by hand, if that is right"
+
+    site.server.repo("000027").private = False
+    outcome = world.push(renamed)
+    assert (outcome.up_to_date, outcome.opened) == (1, ["000027"])
+    assert world.behind(renamed) == {}
+
+
+# Somebody else's
+
+
+@pytest.mark.parametrize("branch", ["draft", "main"])
+@pytest.mark.parametrize("embargoed", [False, True])
+def test_a_repository_of_somebody_else_is_left_as_it_is(world, site, git, refs_of, branch, embargoed):
+    world.add("000027").change(private=embargoed)
+    repo = site.server.add("lab", "000027", private=False, fields={"description": "mine"})
+    git(
+        repo.folder,
+        "fast-import",
+        "--quiet",
+        stdin=f"commit refs/heads/{branch}\ncommitter A <a@example.org> 1 +0000\ndata 1\ny\n",
+    )
+    before = refs_of(repo.folder)
+    outcome = world.push(site.host(private=True))
+
+    assert "another repository stands at" in outcome.failures["000027"]
+    assert f"refs/heads/{branch}" in outcome.failures["000027"]
+    assert (repo.fields, repo.private, refs_of(repo.folder)) == ({"description": "mine"}, False, before)
+    assert {request.split()[0] for request in site.server.api_requests()} == {"GET"}
+
+
+def test_our_own_repository_is_known_again_without_marks(world, site):
+    source = world.add("000027")
+    source.publish("0.1")
+    world.push(site.host())
+    source.publish("0.2")
+    source.change(description="Now of rats")
+    (world.marks / "site.jsonl").unlink()
+
+    assert world.push(site.host()).pushed == ["000027"]
+    assert site.server.repo("000027").fields["description"].startswith("Now of rats")
+
+
 # What goes wrong
 
 
@@ -377,7 +455,7 @@ def test_a_host_that_is_not_there_is_told_and_counted(family, site):
 
     assert "connection refused" in outcome.stopped
     assert trouble(host, family.marks).count == 2
-    assert family.behind(host)["000027"].reason == f"held back: points into {ZARR}, not there as it is now"
+    assert family.behind(host)["000027"].reason == f"waits for {ZARR}, which is not there yet"
 
 
 # Limits

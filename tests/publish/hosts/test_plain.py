@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
+
+from mirror.publish.hosts import Patience
 
 
 def test_everything_arrives_and_is_told(family):
@@ -149,8 +153,8 @@ def test_what_points_into_a_refused_push_is_held_back(family):
     assert outcome.pushed[1:] == ["000027"]
     assert list(outcome.failures) == ["000108"]
     assert "pre-receive hook declined: the disk is full" in outcome.failures["000108"]
-    assert outcome.held_back == {"dandisets": "points into 000108, not there as it is now"}
-    assert family.behind(host)["dandisets"].reason == "held back: points into 000108, not there as it is now"
+    assert outcome.held_back == {"dandisets": "waits for 000108, which is not there yet"}
+    assert family.behind(host)["dandisets"].reason == "waits for 000108, which is not there yet"
 
     hook.unlink()
     assert family.push(host).pushed == ["000108", "dandisets"]
@@ -296,3 +300,87 @@ def test_losing_marks_costs_a_push_that_finds_everything_there(family, kept):
 
     assert outcome.ok
     assert outcome.created == []
+
+
+def test_a_lock_file_in_the_way_is_named_and_what_to_do(world):
+    source = world.add("000027")
+    world.push(world.plain())
+    lock = world.there("000027") / "refs/heads/draft.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    source.commit()
+    message = world.push(world.plain()).failures["000027"]
+
+    assert f"a lock file is in the way: {lock} " in message
+    assert message.endswith("if none is at work there now, delete it)")
+
+
+def test_what_a_hook_has_to_say_is_cut_after_a_sentence(world):
+    source = world.add("000027")
+    world.push(world.plain())
+    hook = world.there("000027") / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_bytes(
+        b"#!/bin/sh\nprintf '\\377\\033[2JThe quota of the laboratory is used up. %0.s' $(seq 30) >&2\nexit 1\n"
+    )
+    hook.chmod(0o755)
+    source.commit()
+    message = world.push(world.plain()).failures["000027"]
+
+    assert message.endswith("is used up. …")
+    assert message.isprintable()
+
+
+@pytest.mark.parametrize("hook", ["pre-receive", "update"])
+def test_a_push_that_hangs_is_ended_with_all_it_started(family, hook):
+    host = family.plain()
+    family.push(host)
+    family.sources["000108"].commit()
+    pid = family.root / "pid"
+    script = family.there("000108") / "hooks" / hook
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\necho $$ > {pid}\nexec sleep 600\n")
+    script.chmod(0o755)
+    outcome = family.push(host, patience=Patience(push_seconds=0.5))
+
+    assert "`git push` at" in outcome.failures["000108"]
+    assert "did not end within 0.5 seconds" in outcome.failures["000108"]
+    assert is_gone(int(pid.read_text()))
+
+
+def is_gone(pid):
+    """Whether a process came to its end; one that nobody has waited for yet counts."""
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_a_create_command_that_hangs_is_ended(world):
+    world.add("000027")
+    outcome = world.push(world.plain(create="sleep 600; echo {name}"), patience=Patience(command_seconds=0.3))
+
+    assert "did not end within 0.3 seconds" in outcome.failures["000027"]
+
+
+def test_of_a_host_that_was_never_tried_nothing_is_there_yet(family):
+    assert {late.reason for late in family.behind(family.plain()).values()} == {"not there yet"}
+
+
+def test_a_path_means_the_same_from_every_folder(world, tmp_path, monkeypatch):
+    source = world.add("000027")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    monkeypatch.chdir(tmp_path / "one")
+    host = world.plain(url="shelf/{name}.git", create=f"git init -q --bare {tmp_path}/one/shelf/{{name}}.git")
+    assert world.push(host).ok
+    monkeypatch.chdir(tmp_path / "two")
+    source.commit()
+
+    assert world.push(host).pushed == ["000027"]
+    assert list((tmp_path / "two").iterdir()) == []

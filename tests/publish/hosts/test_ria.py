@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
+import os
 import subprocess
 import threading
+import time
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from mirror.config import Host
+from mirror.publish.hosts import Patience
 
 
 @pytest.fixture
@@ -171,3 +174,65 @@ def test_half_a_repository_left_by_a_kill_is_completed(world, host, store):
 
     assert world.push(host).ok
     assert (half / "HEAD").read_text() == "ref: refs/heads/draft\n"
+
+
+@pytest.mark.parametrize("lock", ["refs/heads/draft.lock", "HEAD.lock"])
+def test_a_lock_file_of_a_killed_git_is_removed(world, host, store, refs_of, lock):
+    source = world.add("000027")
+    world.push(host)
+    left = repository(store, source) / lock
+    left_behind(left, hours=1)
+    source.change(default_branch="git-annex")
+    source.commit()
+
+    assert world.push(host).ok
+    assert not left.exists()
+    assert refs_of(repository(store, source)) == refs_of(source.path)
+
+
+def test_half_a_repository_with_a_lock_file_is_completed(world, host, store):
+    source = world.add("000027")
+    world.push(host)
+    (repository(store, source) / "ria-layout-version").unlink()
+    (world.marks / "copy.jsonl").unlink()
+    left_behind(repository(store, source) / "config.lock", hours=1)
+
+    assert world.push(host).ok
+
+
+def test_a_lock_file_of_a_moment_ago_is_left_to_its_git(world, host, store):
+    source = world.add("000027")
+    world.push(host)
+    lock = repository(store, source) / "refs/heads/draft.lock"
+    left_behind(lock, hours=0)
+    source.commit()
+    outcome = world.push(host)
+
+    assert f"a lock file is in the way: {lock}" in outcome.failures["000027"]
+    assert lock.exists()
+
+    left_behind(lock, hours=1 / 30)
+    assert not world.push(host).ok
+    assert world.push(host, patience=Patience(lock_minutes=1)).ok
+
+
+def left_behind(lock, hours):
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    moment = time.time() - 3600 * hours
+    os.utime(lock, (moment, moment))
+
+
+def test_a_repository_of_somebody_else_is_left_as_it_is(world, host, store, git, refs_of):
+    source, other = world.add("000027"), world.add("000108")
+    world.push(host)
+    folder = repository(store, source)
+    git(folder, "fetch", "-q", str(other.path), "+refs/heads/draft:refs/heads/draft")
+    git(folder, "symbolic-ref", "HEAD", "refs/heads/git-annex")
+    (world.marks / "copy.jsonl").unlink()
+    before = refs_of(folder)
+    outcome = world.push(host)
+
+    assert "another repository stands at" in outcome.failures["000027"]
+    assert (outcome.pushed, refs_of(folder)) == (["000108"], before)
+    assert (folder / "HEAD").read_text() == "ref: refs/heads/git-annex\n"

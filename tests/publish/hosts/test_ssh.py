@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from mirror.config import Host
@@ -53,6 +55,20 @@ def test_a_ria_store_is_made_and_kept_over_ssh(family, ssh_log, refs_of, tmp_pat
     assert refs_of(store / "alias/000108") == refs_of(family.sources["000108"].path)
 
 
+@pytest.mark.usefixtures("ssh_log")
+def test_a_lock_file_of_a_killed_git_is_removed_over_ssh(single, refs_of, tmp_path):
+    host = Host(name="backup", kind="ria", url=f"ssh://git@example.org{tmp_path}/store")
+    single.push(host)
+    lock = tmp_path / "store/alias/000027/refs/heads/draft.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+    os.utime(lock, (1_700_000_000, 1_700_000_000))
+    single.sources["000027"].commit()
+
+    assert single.push(host).ok
+    assert refs_of(tmp_path / "store/alias/000027") == refs_of(single.sources["000027"].path)
+
+
 @pytest.mark.parametrize("kind", ["plain", "ria"])
 def test_a_host_out_of_reach_is_left_after_a_few_tries(family, ssh_log, kind):
     url = "ssh://git@nowhere/srv/{name}" if kind == "plain" else "ssh://git@nowhere/srv"
@@ -62,6 +78,16 @@ def test_a_host_out_of_reach_is_left_after_a_few_tries(family, ssh_log, kind):
     assert "Could not resolve hostname git@nowhere" in outcome.stopped
     assert len(ssh_log.read_text().splitlines()) == 4
     assert len(family.slept) == 3
+
+
+@pytest.mark.usefixtures("ssh_log")
+def test_a_command_of_ones_own_asks_nobody_either(world, tmp_path):
+    world.add("000027")
+    program = tmp_path / "fake-ssh"
+    program.write_text('#!/bin/sh\necho "asks $SSH_ASKPASS by $SSH_ASKPASS_REQUIRE" >&2\nexit 255\n')
+    outcome = world.push(Host(name="lost", kind="plain", url="ssh://git@example.org/{name}"))
+
+    assert "asks false by force" in outcome.failures["000027"]
 
 
 def test_without_a_command_of_ones_own_ssh_asks_nobody(world):
