@@ -146,13 +146,14 @@ def parse_listing(body: bytes) -> ListingPage:
     return read_common_listing(body) or read_any_listing(body)
 
 
+# Atomic groups where possessive repetition of a group would do: Pythons before 3.11.5 match those wrongly.
 # Texts of the common form: no markup, no reference, and nothing that an XML parser would change or refuse.
 _TEXT = r"[ !-%'-;=?-~]*+"
 _GAP = r"[ \n\t]*+"
 _ASIDE = (
-    rf"(?:<StorageClass>{_TEXT}</StorageClass>|<ChecksumAlgorithm>{_TEXT}</ChecksumAlgorithm>"
+    rf"(?>(?:<StorageClass>{_TEXT}</StorageClass>|<ChecksumAlgorithm>{_TEXT}</ChecksumAlgorithm>"
     rf"|<ChecksumType>{_TEXT}</ChecksumType>|[ \n\t]++"
-    rf"|<Owner>(?:<ID>{_TEXT}</ID>|<DisplayName>{_TEXT}</DisplayName>|[ \n\t]++)*+</Owner>)*+"
+    rf"|<Owner>(?>(?:<ID>{_TEXT}</ID>|<DisplayName>{_TEXT}</DisplayName>|[ \n\t]++)*)</Owner>)*)"
 )
 _FIELDS = {
     "Key": r"([ !-%'-;=?-~]++)",
@@ -163,7 +164,7 @@ _FIELDS = {
     "IsLatest": r"(true|false)",
 }
 _OF_MARKER = "|".join(f"{name}>{_TEXT}</{name}" for name in ("Key", "VersionId", "IsLatest", "LastModified"))
-_MARKER = rf"<DeleteMarker>((?:<(?:{_OF_MARKER})>|{_ASIDE[3:-3]})*+)</DeleteMarker>{_GAP}"
+_MARKER = rf"<DeleteMarker>((?>(?:<(?:{_OF_MARKER})>|{_ASIDE[6:-3]})*))</DeleteMarker>{_GAP}"
 _ROOT_NAMES = (
     *("Name", "Prefix", "KeyMarker", "VersionIdMarker", "NextKeyMarker", "NextVersionIdMarker"),
     *("MaxKeys", "Delimiter", "EncodingType", "IsTruncated"),
@@ -171,10 +172,10 @@ _ROOT_NAMES = (
 _OF_ROOT = "|".join(f"{name}(?:>{_TEXT}</{name}>|/>)" for name in _ROOT_NAMES)
 _HEAD = re.compile(
     rf'(?:<\?xml version="1\.0" encoding="[Uu][Tt][Ff]-8"\?>)?{_GAP}'
-    rf'<ListVersionsResult(?: xmlns="[!#-%(-;=?-~]*")?>{_GAP}((?:<(?:{_OF_ROOT}){_GAP})*+)'
+    rf'<ListVersionsResult(?: xmlns="[!#-%(-;=?-~]*")?>{_GAP}((?>(?:<(?:{_OF_ROOT}){_GAP})*))'
 )
 _TAIL = re.compile(
-    rf"((?:<(?:{_OF_ROOT}|CommonPrefixes>{_GAP}<Prefix>{_TEXT}</Prefix>{_GAP}</CommonPrefixes>){_GAP})*+)"
+    rf"((?>(?:<(?:{_OF_ROOT}|CommonPrefixes>{_GAP}<Prefix>{_TEXT}</Prefix>{_GAP}</CommonPrefixes>){_GAP})*))"
     rf"</ListVersionsResult>{_GAP}"
 )
 _SIMPLE = re.compile(r"<([A-Za-z]+)(?:/>|>([^<]*)</)")
