@@ -26,7 +26,6 @@ from mirror.archive.http import (
     Malformed,
     Reply,
     checked_url,
-    http_date,
 )
 from mirror.archive.instances import instance_at
 from mirror.archive.records import (
@@ -40,6 +39,7 @@ from mirror.archive.records import (
     ZarrRecord,
 )
 from mirror.errors import ArchiveError, BadAnswer, ConfigError, NotAllowed, NotFound, UsageError
+from mirror.http_dates import http_date
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

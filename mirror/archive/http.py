@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
 
 from mirror import __version__
 from mirror.errors import ArchiveError, BadAnswer, ConfigError, ContentRefused, Unreachable
+from mirror.http_dates import http_date
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
@@ -357,15 +357,6 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     # Counted by the server's own clock where it tells it, which ours may not agree with.
     now = http_date(headers.get("Date", "")) or datetime.now(UTC)
     return min(max((until - now).total_seconds(), 0.0), LONGEST_RETRY_AFTER)
-
-
-def http_date(text: str) -> datetime | None:
-    """The moment that an HTTP date names, in UTC."""
-    try:
-        moment = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
-        return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _roots(error: BaseException) -> Iterator[BaseException]:

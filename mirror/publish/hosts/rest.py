@@ -11,13 +11,13 @@ import logging
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from mirror import __version__
 from mirror.errors import HostError
+from mirror.http_dates import http_date
 from mirror.publish.hosts.complaints import shortened
 from mirror.publish.hosts.failures import HostUnavailable
 from mirror.publish.hosts.patience import Waiting
@@ -179,11 +179,11 @@ def _limit(reply: Reply, now: datetime) -> float | None:
     """
     headers = reply.headers
     # Counted by the host's own clock, where it tells it.
-    here = _http_date(headers.get("Date", "")) or now
+    here = http_date(headers.get("Date", "")) or now
     after = headers.get("Retry-After", "").strip()
     if after.isdecimal():
         return float(after)
-    if (until := _http_date(after)) is not None:
+    if (until := http_date(after)) is not None:
         return max(0.0, (until - here).total_seconds())
     for prefix in ("X-RateLimit", "RateLimit"):
         reset = headers.get(f"{prefix}-Reset", "").strip()
@@ -192,14 +192,6 @@ def _limit(reply: Reply, now: datetime) -> float | None:
     if reply.status == 429 or (reply.status == 403 and b"rate limit" in reply.body.lower()):
         return _SECONDS_WHEN_UNTOLD
     return None
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = parsedate_to_datetime(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    except (ValueError, TypeError, IndexError, OverflowError):
-        return None
 
 
 def _target(url: str, location: str) -> str | None:
