@@ -8,11 +8,14 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mirror.cli.progress import bars_aside
+
+if TYPE_CHECKING:
+    from mirror.store.catalogue import Catalogue
 
 
 class Status(StrEnum):
@@ -78,6 +81,13 @@ class Output:
         with bars_aside():
             click.echo(line if colours() else click.unstyle(line))
             sys.stdout.flush()
+
+
+def warn_if_incomplete(catalogue: Catalogue) -> None:
+    """Say on stderr that not all that is mirrored can be found yet."""
+    if not catalogue.is_complete:
+        told = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
+        click.echo(told, err=True)
 
 
 def colours() -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.cli.options import json_option, log_level_option, settings_options
-from mirror.cli.output import Output, Record, printable
+from mirror.cli.output import Output, Record, printable, warn_if_incomplete
 from mirror.cli.status import human_size
 from mirror.columns import cut, filled
 from mirror.dataset.query import FIELDS, Query
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _SPECIES_WIDTH, _LEAST_SPECIES, _LEAST_NAME = 26, 10, 20
 _FIXED = 50
 """columns of all that is neither species nor name, with the blanks between"""
-_INCOMPLETE = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
 
 
 class _WithFields(click.Command):
@@ -111,8 +110,7 @@ def _dandisets(store: Store, *, published: bool) -> Iterator[_Dandiset]:
     from mirror.dataset.facts import seen_with
 
     with store.catalogue() as catalogue:
-        if not catalogue.is_complete:
-            click.echo(_INCOMPLETE, err=True)
+        warn_if_incomplete(catalogue)
         for _, standings in groupby(catalogue.standings(), lambda standing: standing.facts.identifier):
             draft, release = _draft_and_latest(standings)
             latest = release.facts if release else None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mirror.cli.options import json_option, log_level_option, settings_options
-from mirror.cli.output import Output, Record, Status, printable
+from mirror.cli.output import Output, Record, Status, printable, warn_if_incomplete
 from mirror.cli.status import human_size
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ _FILES = ("asset", "folder")
 _LABELS = 10
 _LONGEST_SHOWN = 300
 """characters of what was asked; paths of the archive are seldom as long"""
-_INCOMPLETE = "The catalogue does not tell of all that is mirrored; the next `dandi-mirror sync` completes it."
 
 
 @click.command()
@@ -64,9 +63,7 @@ def resolve(what: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
                 printer.troubled(given, error)
             else:
                 printer.answered(given, found)
-        is_complete = catalogue.is_complete
-    if not is_complete:
-        click.echo(_INCOMPLETE, err=True)
+        warn_if_incomplete(catalogue)
     if printer.not_found:
         raise _not_found(printer.not_found, printer.troubles, len(asked))
 

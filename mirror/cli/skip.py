@@ -124,5 +124,7 @@ def _record(one: Skip, status: Status, message: str) -> Record:
 
 
 def _line(one: Skip) -> str:
-    what = "whatever cannot be listed since" if one.version == "*" else f"{one.version} of"
+    from mirror.store.skips import ALL_UNKNOWN
+
+    what = "whatever cannot be listed since" if one.version == ALL_UNKNOWN else f"{one.version} of"
     return printable(f"{one.dandiset} {what} {one.created[:10]}: {one.why} (since {one.decided[:10]})")

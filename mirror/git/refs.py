@@ -49,10 +49,35 @@ def check_together(names: Iterable[str]) -> None:
     """Raise `ValueError` if one of these refs needs a folder where another is."""
     known = set(names)
     for name in known:
-        parts = name.split("/")
-        for end in range(2, len(parts)):
-            if (above := "/".join(parts[:end])) in known:
+        for above in _folders(name):
+            if above in known:
                 raise ValueError(f"git cannot hold both {above} and {name}")
+
+
+class FreeNames:
+    """Which names of refs may still be given: git cannot hold one that another needs as a folder."""
+
+    def __init__(self, taken: Iterable[str]) -> None:
+        self._taken: set[str] = set()
+        self._folders: set[str] = set()
+        for name in taken:
+            self._note(name)
+
+    def take(self, name: str) -> bool:
+        """Take a name, if it is free."""
+        if name in self._taken or name in self._folders or any(folder in self._taken for folder in _folders(name)):
+            return False
+        self._note(name)
+        return True
+
+    def _note(self, name: str) -> None:
+        self._taken.add(name)
+        self._folders.update(_folders(name))
+
+
+def _folders(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(1, len(parts))]
 
 
 def parse_packed_refs(data: bytes) -> PackedRefs:

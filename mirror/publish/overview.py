@@ -13,7 +13,7 @@ from mirror.errors import MirrorError
 from mirror.git.repository import Repository
 from mirror.publish.hosts import Behind, Trouble, behind, trouble
 from mirror.publish.publications import all_publications
-from mirror.publish.superdatasets import DRAFT, RELEASES, subjects_of
+from mirror.publish.superdatasets import DRAFT, RELEASES, holdings, subjects_of
 from mirror.store.store import Store
 
 
@@ -95,8 +95,10 @@ def hosts(settings: Settings, store: Store) -> Iterator[HostRow]:
     """The hosts of the settings. Nothing is asked of them."""
     if not settings.publish.hosts:
         return
+    embargoed = {state.identifier for state in store.states() if state.embargoed}
     with store.catalogue() as catalogue:
-        found = all_publications(settings, store, catalogue)
+        held = holdings(store, catalogue.standings(), embargoed)
+        found = all_publications(settings, store, catalogue, held)
     for host in settings.publish.hosts:
         rows = behind(host, found, store.host_marks)
         yield HostRow(host.name, host.kind, len(found), rows, trouble(host, store.host_marks))

@@ -10,15 +10,13 @@ from mirror.dataset.superdataset import Subject, title
 from mirror.git.objects import MODE_GITLINK
 from mirror.git.repository import Repository
 from mirror.publish.publication import Publication, Rank, Release
-from mirror.publish.superdatasets import DRAFT, RELEASES, holdings, subjects_of
+from mirror.publish.superdatasets import DRAFT, RELEASES, Holdings, subjects_of
 from mirror.store.catalogue import Catalogue, Standing
 from mirror.store.store import Store
 
 
-def all_publications(settings: Settings, store: Store, catalogue: Catalogue) -> list[Publication]:
+def all_publications(settings: Settings, store: Store, catalogue: Catalogue, held: Holdings) -> list[Publication]:
     """Everything that can be cloned here, in the order in which it is to be pushed."""
-    embargoed = {state.identifier for state in store.states() if state.embargoed is not None}
-    held = holdings(store, catalogue.standings(), embargoed)
     superdatasets = [subject for subject in subjects_of(settings, store) if store.alias(subject.name).is_symlink()]
     zarrs = {name for name in store.zarrs() if store.alias(name).is_symlink()}
     wanted: dict[str, list[bool]] = {}

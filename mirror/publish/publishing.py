@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from hashlib import sha1
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from mirror.publish.hosts import HostOutcome
 
 logger = logging.getLogger(__name__)
+
+
+_Holds = Callable[[], Holdings]
+"""Gives what is mirrored, put together when first asked for."""
 
 
 class Watcher(Protocol):
@@ -101,12 +106,11 @@ class Publisher:
             self._start_over(store, error)
 
     def _open(self, store: Store) -> None:
-        with store.catalogue() as catalogue:
-            if not catalogue.is_complete:
-                # Whatever the last run announced before it was broken off may be in no superdataset yet.
-                store.forget_published()
         self._chronicle = Chronicle(store)
         self._chronicle.__enter__()
+        if self._chronicle.broken_off or self._chronicle.failures:
+            # Whatever the last run announced before it was broken off may be in no superdataset yet.
+            store.forget_published()
         self._chronicle.begin()
 
     def _start_over(self, store: Store, error: sqlite3.DatabaseError | CatalogueDamaged) -> None:
@@ -148,21 +152,22 @@ class Publisher:
         self._note(chronicle.catch_up())
         failures = chronicle.failures
         self.published.problems = [f"Dandiset {name} is not in the catalogue: {why}" for name, why in failures.items()]
-        with store.catalogue() as catalogue:
-            self._superdatasets(store, catalogue, states, failures)
-            self._hosts(store, catalogue)
+        embargoed = {one for one, state in states.items() if state.embargoed}
+        held = cache(lambda: holdings(store, chronicle.catalogue.standings(), embargoed))
+        self._superdatasets(store, held, states, failures)
+        self._hosts(store, chronicle.catalogue, held)
         chronicle.finish()
         self._close()
 
     def _superdatasets(
-        self, store: Store, catalogue: Catalogue, states: Mapping[str, DandisetState], failures: Collection[str]
+        self, store: Store, holds: _Holds, states: Mapping[str, DandisetState], failures: Collection[str]
     ) -> None:
         settings, skips = self._settings, store.skips()
         fingerprint = self._fingerprint(skips)
         mark = store.published()
         if mark is not None and mark.of == fingerprint and not mark.held_back:
             return
-        held = holdings(store, catalogue.standings(), {one for one, state in states.items() if state.embargoed})
+        held = holds()
         horizon = horizon_of(_marks(settings, store, states, held, failures), settings.select.which)
         writer = SuperdatasetWriter(settings, store, self._layout.trailer, horizon, _skipped(settings, skips))
         done = [self._superdataset(writer, subject, held) for subject in subjects_of(settings, store)]
@@ -194,7 +199,7 @@ class Publisher:
         parts += [f"{skip.dandiset} {skip.version}" for skip in skips]
         return sha1("\n".join(parts).encode(), usedforsecurity=False).hexdigest()
 
-    def _hosts(self, store: Store, catalogue: Catalogue) -> None:
+    def _hosts(self, store: Store, catalogue: Catalogue, holds: _Holds) -> None:
         hosts = self._settings.publish.hosts
         if not hosts:
             return
@@ -202,7 +207,7 @@ class Publisher:
         from mirror.publish.hosts import push_all
         from mirror.publish.publications import all_publications
 
-        found = all_publications(self._settings, store, catalogue)
+        found = all_publications(self._settings, store, catalogue, holds())
         self.published.hosts = push_all(hosts, found, store.host_marks, watcher=_HostWatcher(self._watcher))
 
     def _tell(self, how_far: str) -> None:

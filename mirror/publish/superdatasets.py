@@ -16,6 +16,7 @@ from mirror.errors import StoreError
 from mirror.git.objects import Oid
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
+from mirror.git.refs import FreeNames
 from mirror.git.repository import Repository
 from mirror.publish.draft import DraftState, write_draft
 from mirror.publish.horizon import Horizon
@@ -231,29 +232,3 @@ class SuperdatasetWriter:
                 f"written anew, the chain would lose {len(lost)} releases, as it waits for {self._horizon.waits_for}",
                 hint="`dandi-mirror sync`, and then again",
             )
-
-
-class FreeNames:
-    """Which names of refs may still be given: git cannot hold one that another needs as a folder."""
-
-    def __init__(self, taken: Iterable[str]) -> None:
-        self._taken: set[str] = set()
-        self._folders: set[str] = set()
-        for name in taken:
-            self._note(name)
-
-    def take(self, name: str) -> bool:
-        """Take a name, if it is free."""
-        if name in self._taken or name in self._folders or any(folder in self._taken for folder in _folders(name)):
-            return False
-        self._note(name)
-        return True
-
-    def _note(self, name: str) -> None:
-        self._taken.add(name)
-        self._folders.update(_folders(name))
-
-
-def _folders(name: str) -> list[str]:
-    parts = name.split("/")
-    return ["/".join(parts[:end]) for end in range(1, len(parts))]

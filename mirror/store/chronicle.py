@@ -42,11 +42,11 @@ class Chronicle:
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             catalogue = stack.enter_context(self._store.catalogue())
-            self._catalogue, self._db = catalogue, catalogue.db
+            self.catalogue, self._db = catalogue, catalogue.db
             self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._announced = Announced(self._db)
             self._feed = stack.enter_context(Feed(self._store.changes, self._announced.mark()[1]))
-            with self._catalogue.writing():
+            with self.catalogue.writing():
                 self._announced.take_up(self._feed)
             self._all_followed = bool(self._db.execute("SELECT finished FROM mark").fetchone()[0])
             self.broken_off = not self._all_followed
@@ -125,7 +125,7 @@ class Chronicle:
             raise StoreError(f"Dandiset {identifier} has lost its branches", hint=f"restore {repository.path}")
         if tips == Tips.catalogued(self._db, identifier):
             return []
-        with self._catalogue.writing():
+        with self.catalogue.writing():
             self._announced.take_up(self._feed)
             cataloguer = DandisetCataloguer(self._db, identifier)
             if tips == Tips():
@@ -165,5 +165,5 @@ class Chronicle:
         self._write("UPDATE mark SET finished = ?", finished)
 
     def _write(self, statement: str, *values: object) -> None:
-        with self._catalogue.writing():
+        with self.catalogue.writing():
             self._db.execute(statement, values)

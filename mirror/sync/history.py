@@ -23,6 +23,7 @@ from mirror.errors import StoreError
 from mirror.git.objects import COMMIT, TAG, Commit, Oid, Tag
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
+from mirror.git.refs import FreeNames
 from mirror.store.skips import Skip
 from mirror.store.writer import writer_at
 from mirror.sync.mirrored import DRAFT, RELEASES, TAGS, Mirrored, Tip
@@ -96,18 +97,13 @@ class HistoryWriter:
         self.updates |= {RELEASES: tip.oid, TAGS + name: self._writer.add(TAG, tag.encode())}
         if doi is None:
             self.remarks.append(f"version {info.version} has no DOI")
-        elif (second := doi_tag(str(doi))) and self._is_free(TAGS + second):
+        elif (second := doi_tag(str(doi))) and FreeNames({*self._mirrored.refs, *self.updates}).take(TAGS + second):
             self.updates[TAGS + second] = tip.oid
         elif second:
             self.remarks.append(f"version {info.version}: its DOI {doi!r} is, or is part of, that of another version")
         else:
             self.remarks.append(f"version {info.version}: its DOI {doi!r} is no name for a tag")
         return tip
-
-    def _is_free(self, ref: str) -> bool:
-        """Whether a tag may be made: it is not there, nor one that needs it as a folder, nor is it below one."""
-        taken = self._mirrored.refs.keys() | self.updates.keys()
-        return not any(other == ref or other.startswith(ref + "/") or ref.startswith(other + "/") for other in taken)
 
     def add_draft(self, seen: Observation) -> tuple[Tip, Changes | None]:
         """The draft, if there is anything new about it: its tip, and what changed (None: nothing did)."""
