@@ -62,7 +62,7 @@ def run_sync(arguments: list[str], environment: dict[str, str], log: Path, kill:
         )
         try:
             code = _wait(sync, kill if isinstance(kill, Blow) else None)
-            lingered = _wait_for_others(sync.pid)
+            lingered = wait_for_others(sync.pid)
         except BaseException:
             os.killpg(sync.pid, signal.SIGKILL)
             sync.wait()
@@ -79,11 +79,11 @@ def _wait(sync: subprocess.Popen[bytes], blow: Blow | None) -> int:
             if blow.alone:
                 sync.kill()
             else:
-                _kill_all(sync.pid)
+                kill_all(sync.pid)
     return sync.wait(SYNC_SECONDS)
 
 
-def _kill_all(session: int) -> None:
+def kill_all(session: int) -> None:
     """The sync and all that it started: a git that pushes has a group of its own."""
     others = living(session)
     os.killpg(session, signal.SIGKILL)
@@ -92,7 +92,8 @@ def _kill_all(session: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _wait_for_others(session: int) -> float:
+def wait_for_others(session: int) -> float:
+    """Until nothing lives that a process had started; for how many seconds it did. `TimeoutError` when too long."""
     start = time.monotonic()
     while names := living(session):
         if time.monotonic() - start > END_SECONDS:

@@ -19,7 +19,7 @@ from mirror.store.store import Store
 Refs = dict[str, str]
 """Refs by their full name, with the object each is at."""
 
-_OF_ONE_SYNC = ("synced", "checked", "failure", "vanished")
+_OF_ONE_SYNC = ("synced", "checked", "failure", "vanished", "open_since")
 """Marks that tell of the sync, not of what was mirrored."""
 
 

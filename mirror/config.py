@@ -14,6 +14,7 @@ from pydantic.fields import FieldInfo
 
 from mirror.archive.instances import KNOWN_INSTANCES, instance_at
 from mirror.config_publish import Host, Publish, Superdataset
+from mirror.config_unattended import Executor, MetricsAddress, Schedule, ShellCommand, split_address
 from mirror.config_values import (
     BOOL,
     IDENTIFIERS,
@@ -37,6 +38,7 @@ __all__ = [
     "Archive",
     "Host",
     "Publish",
+    "Schedule",
     "Select",
     "Settings",
     "Superdataset",
@@ -179,6 +181,35 @@ class Settings(Section):
         Expects("a whole number, 1 or more"),
         Field(description="how many Dandisets are worked on at a time"),
     ] = 2
+    executor: Annotated[
+        Executor,
+        Expects("`local`, or the address of a scheduler, such as dask://scheduler:8786"),
+        Field(description="`local`: this machine; `dask://host:port`: the workers of a Dask scheduler"),
+    ] = "local"
+    schedule: Schedule = Schedule()
+    stop_seconds: Annotated[
+        int, *SIZE, Field(description="how long `dandi-mirror run` may go on with a Dandiset when asked to stop")
+    ] = 60
+    alarm_after: Annotated[
+        int,
+        Field(strict=True, ge=1),
+        Expects("a whole number, 1 or more"),
+        Field(description="a Dandiset that failed so often in a row is listed first"),
+    ] = 5
+    metrics: Annotated[
+        MetricsAddress | None,
+        Expects("a port on this machine, such as 127.0.0.1:9464, or null"),
+        Field(description="where `dandi-mirror run` answers `/metrics` and `/healthz`"),
+    ] = None
+    on_failure: Annotated[
+        ShellCommand | None,
+        Expects("a shell command, or null"),
+        Field(description="a shell command that is given a report, as JSON, of what failed"),
+    ] = None
+
+    @property
+    def metrics_address(self) -> tuple[str, int] | None:
+        return split_address(self.metrics) if self.metrics is not None else None
 
     def flat(self) -> dict[str, object]:
         """Every setting by its dotted name. What has settings of its own is a dictionary, without its defaults."""

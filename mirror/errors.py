@@ -10,11 +10,14 @@
     ├── NoStore                    10   there is no store here
     ├── Locked                     11   somebody else is working on this store
     ├── Interrupted               130   Ctrl-C
+    │   └── Stopped                     asked to stop, and did so between two Dandisets
     ├── StoreError                  1   the store is not what it should be
+    │   └── NoRoom                      the disk is full, or would be: ends the run, and leaves the store as it was
     ├── ArchiveError                1   the archive did not give what was asked for
     │   ├── Unreachable                 no answer, or only 5xx and 429, after all retries
     │   ├── NotFound                    404: it is not there, or not any more
     │   ├── NotAllowed                  401 or 403: a token is missing, wrong, or not entitled
+    │   ├── ArchiveDown                 the archive itself is out of order: ends the run, no Dandiset is to blame
     │   ├── BadAnswer                   an answer that cannot be what the API means
     │   └── Moving                      a listing that would not stand still
     ├── Refused                     1   what the archive says cannot be mirrored as it is
@@ -85,7 +88,15 @@ class Interrupted(MirrorError):
     exit_code = 130
 
 
+class Stopped(Interrupted):
+    pass
+
+
 class StoreError(MirrorError):
+    pass
+
+
+class NoRoom(StoreError):
     pass
 
 
@@ -102,6 +113,10 @@ class ArchiveError(MirrorError):
 
 
 class Unreachable(ArchiveError):
+    pass
+
+
+class ArchiveDown(ArchiveError):
     pass
 
 

@@ -77,6 +77,16 @@ def test_without_anything_the_defaults_hold(here: Path) -> None:
         "publish.hosts": (),
         "annex_metadata": True,
         "jobs": 2,
+        "executor": "local",
+        "schedule.poll": "10m",
+        "schedule.recheck": "0 2 * * *",
+        "schedule.recheck_days": 30,
+        "schedule.maintain": "0 4 * * *",
+        "schedule.jitter": "30s",
+        "stop_seconds": 60,
+        "alarm_after": 5,
+        "metrics": None,
+        "on_failure": None,
     }
     assert {str(value) for value in loaded.origins.values()} == {"default"}
     assert loaded.file is None

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import parse_qsl, urljoin, urlsplit, urlunsplit
@@ -76,6 +76,35 @@ class Count:
     bytes: int = 0
 
 
+NO_ANSWER = "none"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How requests were answered: by kind of server and status (`none`: not at all), and the bytes that came."""
+
+    answers: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(_sum(self.answers, other.answers), _sum(self.bytes, other.bytes))
+
+    def __sub__(self, earlier: Tally) -> Tally:
+        """What came since."""
+        return Tally(_difference(self.answers, earlier.answers), _difference(self.bytes, earlier.bytes))
+
+
+_K = TypeVar("_K")
+
+
+def _sum(first: Mapping[_K, int], second: Mapping[_K, int]) -> dict[_K, int]:
+    return {key: first.get(key, 0) + second.get(key, 0) for key in (*first, *second)}
+
+
+def _difference(later: Mapping[_K, int], earlier: Mapping[_K, int]) -> dict[_K, int]:
+    return {key: more for key, count in later.items() if (more := count - earlier.get(key, 0))}
+
+
 class _Failure(Exception):
     """A try that failed in a way another may not. `wait` is the least pause the server asked for."""
 
@@ -109,6 +138,7 @@ class Http:
         self._sleep = sleep or self._closed.wait
         self._lock = threading.Lock()
         self._counts: dict[str, Count] = {kind: Count() for kind in KINDS}
+        self._answers: dict[tuple[str, str], int] = {}
         self._opened: HTTPAdapter | None = None
 
     def __repr__(self) -> str:
@@ -122,6 +152,11 @@ class Http:
         """What was asked so far, by kind of server."""
         with self._lock:
             return dict(self._counts)
+
+    def tally(self) -> Tally:
+        """How each try was answered so far."""
+        with self._lock:
+            return Tally(dict(self._answers), {kind: count.bytes for kind, count in self._counts.items()})
 
     def close(self) -> None:
         """Close idle connections, and let whoever waits for a retry give up at once."""
@@ -205,9 +240,11 @@ class Http:
         except (exceptions.InvalidURL, exceptions.InvalidHeader, exceptions.InvalidSchema, exceptions.MissingSchema):
             raise BadAnswer(f"{subject}: {shown(url)} is no URL that can be asked") from None
         except exceptions.RequestException as error:
+            self._count_answer(kind, NO_ANSWER)
             raise self._unanswered(error, method, url, subject) from None
         with closing(response):
             status = response.status_code
+            self._count_answer(kind, str(status))
             if status >= 500 or status in RETRIED:
                 raise _Failure(f"HTTP {status}", wait=_retry_after(response.headers))
             limit = MOST_ERROR_BYTES if status >= 300 else max_bytes
@@ -281,6 +318,10 @@ class Http:
         else:
             headers["Accept-Encoding"] = "identity"
         return Request(method, url, headers=headers).prepare()
+
+    def _count_answer(self, kind: Kind, status: str) -> None:
+        with self._lock:
+            self._answers[kind, status] = self._answers.get((kind, status), 0) + 1
 
     def _count(self, kind: Kind, *, requests: int = 0, tries: int = 0, bytes: int = 0) -> None:
         with self._lock:

@@ -31,6 +31,7 @@ class _Entry:
 
 COMMANDS = {
     "sync": _Entry("mirror.cli.sync", "Mirror what is new in the archive."),
+    "run": _Entry("mirror.cli.run", "Keep the mirror up to date, unattended."),
     "status": _Entry("mirror.cli.status", "Tell what the mirror holds."),
     "materialize": _Entry("mirror.cli.materialize", "Write the repositories of Zarrs held as manifests."),
     "publish": _Entry("mirror.cli.publish", "Bring superdatasets and git hosts up to what is mirrored."),
@@ -94,6 +95,7 @@ def cli() -> None:
     dandi-mirror demo                     see it work, on a small archive of its own
     dandi-mirror sync 000027              mirror one Dandiset into ./dandi-mirror
     dandi-mirror sync -c config/dandi.yaml
+    dandi-mirror run -c config/dandi.yaml         the same, for years
     datalad clone dandi-mirror/public/alias/000027
     """
 

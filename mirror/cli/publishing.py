@@ -28,7 +28,7 @@ class PublishPrinter:
         self._root = str(root)
         self._describe = describe
 
-    def working(self, how_far: str) -> None:
+    def publishing(self, how_far: str) -> None:
         self._describe(how_far)
 
     def superdataset(self, written: Written) -> None:

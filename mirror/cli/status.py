@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
+from mirror.cli.status_records import activity_record, job_record
+from mirror.cli.status_text import activity_lines, failure_words, job_lines, lag_line
 from mirror.cli.sync import dandiset_identifier
 
 if TYPE_CHECKING:
     from mirror.config import Settings
     from mirror.config_layers import Loaded
     from mirror.publish.overview import HostRow, SuperdatasetRow
+    from mirror.store.glance import Glance
     from mirror.store.overview import Row
     from mirror.store.store import Store
 
@@ -21,23 +27,36 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("dandisets", nargs=-1, metavar="[ID]...")
 @settings_options("store")
+@click.option("--watch", "watching", is_flag=True, help="Keep it on the screen, in short; `q` or Ctrl-C ends.")
 @json_option
 @log_level_option
-def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
-    """Tell what the mirror holds: versions, assets, bytes, what is pending and what failed, and why.
+def status(dandisets: tuple[str, ...], watching: bool, loaded: Loaded, as_json: bool) -> None:
+    """Tell what the mirror holds and what is done in it: versions, assets, bytes, what is pending and what failed.
+
+    Dandisets that failed `alarm_after` times or more are listed first.
 
     \b
     dandi-mirror status
+    dandi-mirror status --watch
     dandi-mirror status --store /data/dandi 000003 000027
     dandi-mirror status --json | jq 'select(.status == "error")'
     """
     from mirror.errors import UsageError
+    from mirror.store.glance import Glances
     from mirror.store.overview import overview
     from mirror.store.store import Store
 
     named = [dandiset_identifier(given) for given in dandisets]
+    if watching and (as_json or not sys.stdout.isatty()):
+        raise UsageError("--watch is for a terminal", hint="without it, `dandi-mirror status` tells how things are now")
     store = Store.open(loaded.settings.store)
-    rows = list(overview(store, named))
+    if watching:
+        from mirror.cli.watch import watch
+
+        watch(Glances(store, named), store.facts, loaded.settings)
+        return
+    settings, now = loaded.settings, datetime.now(UTC)
+    rows = sorted(overview(store, named), key=lambda row: not _is_alarming(row, settings.alarm_after))
     if missing := sorted(set(named) - {row.state.identifier for row in rows}):
         raise UsageError(
             f"not in the store at {store.root}: {', '.join(missing)}",
@@ -46,20 +65,52 @@ def status(dandisets: tuple[str, ...], loaded: Loaded, as_json: bool) -> None:
     output = Output(as_json=as_json)
     facts = store.facts
     output.text(f"{store.root}: mirror of {printable(facts.instance)} ({printable(facts.instance_url)})")
+    glance = Glances(store).look() if not named else None
+    if glance is not None:
+        _tell_work(glance, output)
     if rows:
         output.text()
         output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<19} {'assets':>9} {'size':>10}  last sync (UTC)")
     for row in rows:
-        output.record(_record(row), text=_line(row))
-        for note in _notes(row):
+        output.record(_record(row, settings.alarm_after), text=_line(row))
+        for note in _notes(row, settings.alarm_after, now):
             output.text(f"          {note}")
     output.text()
     output.text(_sum(rows))
-    if not named:
-        _tell_published(loaded.settings, store, output)
+    if glance is not None:
+        if glance.lag is not None:
+            output.text(lag_line(glance.lag))
+        if as_json:
+            _record_work(store, glance, output)
+        _tell_published(settings, store, output)
 
 
 _MOST_TOLD = 10
+
+
+def _is_alarming(row: Row, alarm_after: int) -> bool:
+    failure = row.state.failure
+    return failure is not None and failure.count >= alarm_after
+
+
+def _tell_work(glance: Glance, output: Output) -> None:
+    """What is done in the store, and how its jobs went."""
+    activity = glance.activity
+    columns, rows = shutil.get_terminal_size()
+    lines = activity_lines(activity, columns, rows) if activity is not None else []
+    lines += job_lines(glance.jobs, activity)
+    for line in ["", *lines] if lines else []:
+        output.text(line)
+
+
+def _record_work(store: Store, glance: Glance, output: Output) -> None:
+    """The same for programs."""
+    from mirror.store.job_marks import JOB_NAMES
+
+    due = glance.activity.next_jobs if glance.activity is not None else {}
+    output.record(activity_record(str(store.root), glance.activity))
+    for job in JOB_NAMES:
+        output.record(job_record(job, glance.jobs.get(job), due.get(job)))
 
 
 def _tell_published(settings: Settings, store: Store, output: Output) -> None:
@@ -79,7 +130,7 @@ def _tell_published(settings: Settings, store: Store, output: Output) -> None:
     if waits is not None:
         count, what = waits
         output.text(
-            f"          {_counted(count, 'published version')} not in the chain yet; it waits for {printable(what)}"
+            f"          {counted(count, 'published version')} not in the chain yet; it waits for {printable(what)}"
         )
     for host in hosts(settings, store):
         output.record(_host_record(host), text=_host_line(host))
@@ -93,7 +144,7 @@ def _tell_published(settings: Settings, store: Store, output: Output) -> None:
 def _superdataset_line(one: SuperdatasetRow) -> str:
     if one.damage is not None:
         return f"superdataset {one.name}: {click.style('failed', fg='red')}: {printable(one.damage)}"
-    return f"superdataset {one.name}: {_counted(one.dandisets, 'Dandiset')}, {_counted(one.versions, 'release')}"
+    return f"superdataset {one.name}: {counted(one.dandisets, 'Dandiset')}, {counted(one.versions, 'release')}"
 
 
 def _superdataset_record(one: SuperdatasetRow, waits: tuple[int, str] | None) -> Record:
@@ -136,17 +187,17 @@ def _sum(rows: list[Row]) -> str:
     held = [row.holding for row in rows if row.holding is not None]
     failed = sum(row.state.failure is not None for row in rows)
     return (
-        f"{_counted(len(held), 'Dandiset')}, {_counted(sum(len(one.releases) for one in held), 'version')},"
-        f" {_counted(sum(one.assets for one in held), 'asset')},"
+        f"{counted(len(held), 'Dandiset')}, {counted(sum(len(one.releases) for one in held), 'version')},"
+        f" {counted(sum(one.assets for one in held), 'asset')},"
         f" {human_size(sum(one.bytes for one in held))} in the archive" + (f"; {failed} failed" if failed else "")
     )
 
 
-def _counted(count: int, thing: str) -> str:
+def counted(count: int, thing: str) -> str:
     return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
-def _record(row: Row) -> Record:
+def _record(row: Row, alarm_after: int) -> Record:
     state, holding = row.state, row.holding
     failed = state.failure is not None
     return Record(
@@ -168,6 +219,7 @@ def _record(row: Row) -> Record:
             "zarrs_failed": state.zarrs_failed,
             "waiting": state.waiting,
             "failure": _failure(row),
+            "alarm": _is_alarming(row, alarm_after),
             "drift": [str(drift) for drift in state.drift],
             "vanished": state.vanished,
             "embargoed": state.embargoed,
@@ -177,6 +229,8 @@ def _record(row: Row) -> Record:
 
 
 def _failure(row: Row) -> dict[str, object] | None:
+    from mirror.sync.patience import next_try
+
     failure = row.state.failure
     if failure is None:
         return None
@@ -186,6 +240,7 @@ def _failure(row: Row) -> dict[str, object] | None:
         "since": failure.since,
         "last": failure.last,
         "count": failure.count,
+        "next_try": next_try(failure).isoformat(timespec="seconds"),
     }
 
 
@@ -200,20 +255,19 @@ def _line(row: Row) -> str:
     )
 
 
-def _notes(row: Row) -> list[str]:
+def _notes(row: Row, alarm_after: int, now: datetime) -> list[str]:
     """What is not as it should be, a line each."""
     state = row.state
     notes = []
     if failure := state.failure:
-        times = f"{failure.count} times since {failure.since}" if failure.count > 1 else f"at {failure.last}"
-        notes.append(click.style("failed", fg="red") + f" {times}: {printable(failure.message)}")
+        notes.append(failure_words(failure, alarm_after, now))
     if state.vanished:
         notes.append(f"not in the archive any more since {state.vanished}; kept")
     if state.embargoed:
         notes.append(f"under embargo since {state.embargoed}; kept, but in no superdataset and on no host")
     notes += [f"version {printable(version)} not taken yet: {why}" for version, why in state.waiting.items()]
     if state.pending:
-        waiting = _counted(state.pending, "asset")
+        waiting = counted(state.pending, "asset")
         notes.append(f"pending: {waiting} that the archive has not hashed, or not taken in yet")
     if len(state.zarrs_failed) > 1:
         notes += [f"{printable(path)}: {printable(why)}" for path, why in state.zarrs_failed.items()]

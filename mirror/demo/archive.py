@@ -12,10 +12,11 @@ from mirror.demo.control import with_control
 from mirror.demo.documents import Addresses
 from mirror.demo.faults import Faults
 from mirror.demo.ids import Ids
-from mirror.demo.publishing import Publishing
+from mirror.demo.inventory import Inventory
 from mirror.demo.s3 import S3
 from mirror.demo.signing import Signer
 from mirror.demo.traffic import Exchange, Traffic
+from mirror.demo.weather import Weather
 from mirror.demo.web import Answer, Request, Response, Server
 
 BUCKET = "demo-archive"
@@ -24,7 +25,7 @@ INSTANCE_URL = "https://demo-dandi.example.org/"
 DOI_PREFIX = "10.80507"
 
 
-class DemoArchive(Publishing):
+class DemoArchive(Inventory):
     """A small DANDI archive that runs on this machine.
 
         with DemoArchive() as archive:
@@ -52,8 +53,9 @@ class DemoArchive(Publishing):
         doi_prefix: str | None = DOI_PREFIX,
     ) -> None:
         self.requests = Traffic()
-        self.api_faults = Faults()
-        self.s3_faults = Faults()
+        self.api_faults = Faults(None if seed is None else f"{seed} api")
+        self.s3_faults = Faults(None if seed is None else f"{seed} s3")
+        self.weather = Weather({"api": self.api_faults, "s3": self.s3_faults})
         self._api_server = Server(lambda request: self._answer_api(request), port=port)
         self._s3_server = Server(lambda request: self._answer_s3(request), port=s3_port)
         addresses = Addresses(

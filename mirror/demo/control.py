@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mirror.demo.records import to_json
+from mirror.demo.samples import fill
 from mirror.demo.web import Answer, Request, Response
 from mirror.errors import MirrorError
 
@@ -43,6 +44,9 @@ _ARCHIVE_METHODS = (
     "embargo",
     "unembargo",
     "count",
+    "inventory",
+    "draft_paths",
+    "standing",
 )
 
 
@@ -51,6 +55,10 @@ def with_control(archive: DemoArchive, api: Answer) -> Answer:
     methods: dict[str, Callable[..., object]] = {name: getattr(archive, name) for name in _ARCHIVE_METHODS}
     methods["clear_requests"] = archive.requests.clear
     methods["advance_clock"] = lambda **by: archive.clock.advance(**by).isoformat()
+    methods["fill"] = lambda **size: fill(archive, **size)
+    methods["set_doi_delay"] = lambda seconds: setattr(archive, "doi_delay", seconds)
+    for name in ("add_fault", "clear_faults", "count_faults"):
+        methods[name] = getattr(archive.weather, name)
 
     def answer(request: Request) -> Response:
         if not request.path.startswith(PREFIX):

@@ -29,6 +29,10 @@ _ENCODINGS = {
 }
 
 
+COMPUTED = frozenset({"id", "path", "access", "digest", "contentUrl", "identifier", "contentSize"})
+"""What of an asset's metadata is computed for each answer."""
+
+
 @dataclass(frozen=True)
 class Addresses:
     """The names and addresses that documents mention."""
@@ -53,10 +57,20 @@ class Addresses:
 def jsonb(value: Any) -> Any:
     """A document as it comes back from the database: keys by length, then by alphabet."""
     if isinstance(value, dict):
-        return {key: jsonb(value[key]) for key in sorted(value, key=lambda key: (len(key), key))}
+        return {key: jsonb(value[key]) for key in _sorted(value)}
     if isinstance(value, list):
         return [jsonb(item) for item in value]
     return value
+
+
+def in_database_order(document: Document) -> Document:
+    """The same with its own keys, not those further in, in the order of the database."""
+    return {key: document[key] for key in _sorted(document)}
+
+
+def _sorted(keys: Iterable[str]) -> list[str]:
+    # Sorting is stable: twice, by what costs nothing to compare, is faster than once by both.
+    return sorted(sorted(keys), key=len)
 
 
 def encoding_of(path: str) -> str:
@@ -88,7 +102,7 @@ def asset_document(asset: Asset, dandiset: Dandiset, addresses: Addresses) -> Do
     }
     document = {**asset.stored, **computed}
     document.setdefault("@context", CONTEXT)
-    return document
+    return in_database_order(document) if asset.published else document
 
 
 def _digest(asset: Asset) -> Document:

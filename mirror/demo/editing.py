@@ -7,12 +7,11 @@ from collections.abc import Iterable, Sequence
 
 from mirror.demo import documents
 from mirror.demo.clock import document_time, record_time
-from mirror.demo.documents import jsonb
+from mirror.demo.documents import COMPUTED, jsonb
 from mirror.demo.holdings import EMBARGO_TERM, Holdings
 from mirror.demo.model import EMBARGOED, OPEN, Asset, Blob, Dandiset, Document, Version, Zarr, dandi_etag
 from mirror.errors import UsageError
 
-_COMPUTED = frozenset({"id", "path", "access", "digest", "contentUrl", "identifier", "contentSize"})
 _PUBLICATION = frozenset({"publishedBy", "datePublished"})
 
 
@@ -150,7 +149,7 @@ class Editing(Holdings):
     def hash_now(self) -> None:
         """The archive gets round to hashing what it holds. No `modified` moves, and no status."""
         with self.lock:
-            for asset in self.assets.values():
+            for asset in self.assets.values() if self._unhashed else ():
                 if asset.blob in self._unhashed:
                     asset.forget_json()
             for blob in self._unhashed:
@@ -214,4 +213,4 @@ class Editing(Holdings):
 
 def own_metadata(asset: Asset) -> Document:
     """An asset's metadata without what belongs to its id and its publication."""
-    return {key: value for key, value in asset.stored.items() if key not in _COMPUTED | _PUBLICATION}
+    return {key: value for key, value in asset.stored.items() if key not in COMPUTED | _PUBLICATION}

@@ -8,6 +8,7 @@ archive.s3_faults.add(LostVersions(), path=rf"versions.*prefix=zarr/{zarr_id}/")
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 import time
@@ -148,13 +149,16 @@ def _uncompressed(request: Request) -> Request:
 
 @dataclass
 class Rule:
-    """When a fault strikes: on requests that match, but for the first `after` of them, `times` times."""
+    """When a fault strikes: on requests that match, but for the first `after` of them, `times` times; of those that it
+    might strike only a `share`, by chance."""
 
     fault: Fault
     path: str
     method: str | None
     after: int
     times: int | None
+    share: float = 1.0
+    chance: random.Random = field(default_factory=random.Random, repr=False)
     struck: int = field(default=0, init=False)
 
     def strikes(self, request: Request) -> bool:
@@ -165,26 +169,39 @@ class Rule:
         if self.after > 0:
             self.after -= 1
             return False
+        if self.share < 1 and self.chance.random() >= self.share:
+            return False
         self.struck += 1
         return True
 
 
 class Faults:
-    """The rules of one server. The first rule that strikes a request decides its answer."""
+    """The rules of one server. The first rule that strikes a request decides its answer.
 
-    def __init__(self) -> None:
+    With a `seed` the same of as many requests are struck by rules that leave it to chance.
+    """
+
+    def __init__(self, seed: int | str | None = None) -> None:
+        self._chance = random.Random(seed)
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
 
     def add(
-        self, fault: Fault, *, path: str = "", method: str | None = None, after: int = 0, times: int | None = 1
+        self,
+        fault: Fault,
+        *,
+        path: str = "",
+        method: str | None = None,
+        after: int = 0,
+        times: int | None = 1,
+        share: float = 1.0,
     ) -> Rule:
         """Misbehave on requests whose path and query match this regular expression; `times=None` for always.
 
         Both are looked at as they were sent and decoded, so `prefix=zarr/` strikes the listing of any Zarr.
-        The returned rule counts how often it `struck`.
+        `share=0.03`: only three in a hundred of them, by chance. The returned rule counts how often it `struck`.
         """
-        rule = Rule(fault, path, method, after, times)
+        rule = Rule(fault, path, method, after, times, share, self._chance)
         with self._lock:
             self._rules.append(rule)
         return rule

@@ -37,6 +37,8 @@ class Holdings:
         self._blobs: dict[str, Blob] = {}
         self._unhashed: set[Blob] = set()
         self._quiet = False
+        self.kept_json = 0
+        """how many answers about assets have been kept"""
         self.path_order: Literal["locale", "bytes"] = "locale"
         """how lists ordered by path compare paths; which it is depends on the archive's database"""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 from mirror.demo import documents
 from mirror.demo.clock import Clock, document_time, record_time
-from mirror.demo.documents import Addresses, jsonb
+from mirror.demo.documents import COMPUTED, Addresses, jsonb
 from mirror.demo.holdings import EMBARGO_TERM
 from mirror.demo.ids import Ids
 from mirror.demo.model import EMBARGOED, OPEN, UNEMBARGOING, Asset, Dandiset, Document, Version
@@ -149,12 +149,15 @@ class Publishing(Zarrs):
             raise UsageError("Dandiset metadata or asset metadata is not valid")
 
     def _publish_asset(self, dandiset: Dandiset, asset: Asset) -> None:
-        """From now on the asset's whole document is stored, with who published it when."""
+        """From now on it is stored who published the asset when.
+
+        The archive stores its whole document, but computes most of that anew for each answer all the same: of hundreds
+        of thousands of assets this keeps only the rest.
+        """
         when = document_time(self.clock.stamp())
         whole = documents.asset_document(asset, dandiset, self.addresses)
-        whole["publishedBy"] = self._activity(when)
-        whole["datePublished"] = when
-        asset.stored = jsonb(whole)
+        own = {key: value for key, value in whole.items() if key not in COMPUTED}
+        asset.stored = jsonb({**own, "publishedBy": self._activity(when), "datePublished": when})
         asset.published = True
         if asset.zarr:
             # What was published stays as it was, though the Zarr's files may change.

@@ -10,6 +10,9 @@ from mirror.demo import documents
 from mirror.demo.holdings import Holdings
 from mirror.demo.model import Asset, Dandiset, Document, Version, Zarr
 
+MOST_KEPT = 150_000
+"""Of so many assets what was answered is kept."""
+
 
 def to_json(value: Any) -> bytes:
     return msgspec.json.encode(value)
@@ -35,12 +38,17 @@ def slim_asset_json(asset: Asset) -> bytes:
 
 
 def full_asset_json(asset: Asset, holdings: Holdings) -> bytes:
-    """An asset with its metadata. Kept, because a page of a thousand of them is to cost a few milliseconds."""
-    if asset.full_json is None:
-        dandiset = holdings.dandisets[asset.dandiset]
-        metadata = documents.asset_document(asset, dandiset, holdings.addresses)
-        asset.full_json = to_json({**asset_record(asset), "metadata": metadata})
-    return asset.full_json
+    """An asset with its metadata. Kept, because a page of a thousand of them is to cost a few milliseconds; but of no
+    more assets than fit into a few hundred MiB."""
+    if asset.full_json is not None:
+        return asset.full_json
+    dandiset = holdings.dandisets[asset.dandiset]
+    metadata = documents.asset_document(asset, dandiset, holdings.addresses)
+    full = to_json({**asset_record(asset), "metadata": metadata})
+    if holdings.kept_json < MOST_KEPT:
+        holdings.kept_json += 1
+        asset.full_json = full
+    return full
 
 
 def dandiset_summary_json(dandiset: Dandiset) -> bytes:

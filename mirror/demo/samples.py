@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
+import random
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from mirror.demo.nwb import MOUSE, RAT, Recording, Species, nwb_bytes
 from mirror.demo.publishing import Publishing
@@ -12,6 +15,9 @@ from mirror.demo.zarr_files import ome_zarr_files, sample_image
 
 SLICE = "sub-R12/sub-R12_SPIM.ome.zarr"
 """the Zarr of the second Dandiset: a picture of the rat's brain, in three resolutions"""
+
+_UNEQUAL = 1.2
+"""The exponent of a Pareto distribution; the nearer to 1, the more of all assets have the largest few Dandisets."""
 
 _RIPPLES = (
     Recording("M541", "20240102", 1),
@@ -125,6 +131,57 @@ def many_dandisets(archive: Publishing, *, count: int = 1000, files: int = 3) ->
     return identifiers
 
 
+def sizes(dandisets: int, assets: int, *, seed: int = 0) -> list[int]:
+    """How many assets each of so many Dandisets has, of so many in all: as in the archive, few have most of them."""
+    chance = random.Random(seed)
+    weights = [chance.paretovariate(_UNEQUAL) for _ in range(dandisets)]
+    each = assets / sum(weights)
+    found = [max(1, int(weight * each)) for weight in weights]
+    largest = found.index(max(found))
+    found[largest] = max(1, found[largest] + assets - sum(found))
+    return found
+
+
+def fill(archive: Publishing, *, dandisets: int, assets: int, versions: int, seed: int = 0) -> list[str]:
+    """So many Dandisets with so many assets and published versions in all.
+
+    Small ones are published more often than large ones, as in the archive; between two publications of one some of its
+    files are replaced.
+    """
+    with _uncollected():
+        return _filled(archive, dandisets, assets, versions, seed)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Nothing that is made meanwhile is garbage, and looking through millions of objects for it takes long."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _filled(archive: Publishing, dandisets: int, assets: int, versions: int, seed: int) -> list[str]:
+    chance = random.Random(seed)
+    identifiers = []
+    for number, size in enumerate(sizes(dandisets, assets, seed=seed)):
+        identifier = archive.create_dandiset(f"Dandiset {number} of {dandisets}", contributors=["Doe, Jane"])
+        archive.add_assets(identifier, small_files(size, seed=number))
+        identifiers.append(identifier)
+    small = sorted(identifiers, key=lambda one: len(archive.dandiset(one).draft.assets))
+    for turn in range(versions):
+        # The larger half of all Dandisets gets a third of the versions, one each.
+        identifier = small[-1 - turn // 3 % dandisets] if turn % 3 == 0 else chance.choice(small[: dandisets // 2 + 1])
+        if archive.dandiset(identifier).published:
+            path = next(iter(archive.dandiset(identifier).draft.assets))
+            archive.replace_asset(identifier, path, content=b"before version %d of %d\n" % (turn, seed))
+        archive.publish(identifier)
+    return identifiers
+
+
 def chunks_of_a_zarr(count: int) -> Iterator[tuple[str, bytes]]:
     """The files of a Zarr of so many, tiny and all different: three of metadata, and chunks, at most 100 a folder."""
     yield ".zattrs", b"{}"
@@ -167,4 +224,5 @@ PRESETS: dict[str, Callable[[Publishing], object]] = {
     "bench-100000": lambda archive: one_large_dandiset(archive, count=100_000),
     "many-dandisets": many_dandisets,
     "zarr-100000": one_large_zarr,
+    "whole": lambda archive: fill(archive, dandisets=2000, assets=600_000, versions=2000),
 }

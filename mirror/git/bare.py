@@ -27,6 +27,9 @@ BASE_CONFIG = {
     "http.receivepack": "false",
 }
 
+_SITE = ".new-"
+"""Stands in the name of a folder that is no repository yet, or no more."""
+
 _FOLDERS = ("info", "objects/info", "objects/pack", "refs/heads", "refs/tags")
 _KEY = re.compile(r"(?P<section>[A-Za-z0-9.-]+?)(?:\.(?P<subsection>.+))?\.(?P<key>[A-Za-z][A-Za-z0-9-]*)", re.DOTALL)
 
@@ -105,9 +108,7 @@ def _escaped(text: str) -> str:
 def _building_site(path: Path) -> Iterator[Path]:
     """A folder beside `path`, locked while we live; those of the dead are cleared away."""
     prefix = _site_prefix(path)
-    for left in path.parent.iterdir():
-        if left.name.startswith(prefix):
-            _remove_if_dead(left)
+    clear_sites(path.parent, prefix)
     site = Path(tempfile.mkdtemp(prefix=prefix, dir=path.parent))
     descriptor = os.open(site, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -119,22 +120,29 @@ def _building_site(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
+def clear_sites(folder: Path, prefix: str = ".") -> int:
+    """Clear away what the dead were building in this folder, or had begun to take away; how many that were."""
+    sites = [path for path in folder.iterdir() if path.name.startswith(prefix) and _SITE in path.name]
+    return sum(map(_remove_if_dead, sites))
+
+
 def _site_prefix(path: Path) -> str:
-    return f".{path.name}.new-"
+    return f".{path.name}{_SITE}"
 
 
-def _remove_if_dead(folder: Path) -> None:
+def _remove_if_dead(folder: Path) -> bool:
     try:
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
-        return
+        return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     except BlockingIOError:
-        return
+        return False
     finally:
         os.close(descriptor)
+    return True
 
 
 def _write(path: Path, data: bytes) -> None:

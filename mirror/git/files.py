@@ -12,12 +12,16 @@ PUBLIC_FOLDER = 0o755
 def write_durably(path: Path, data: bytes) -> None:
     """Replace `path` by a file with this content, readable by all whatever the umask."""
     scratch = path.with_name(path.name + ".new")
-    with scratch.open("wb") as file:
-        os.fchmod(file.fileno(), PUBLIC_FILE)
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.replace(path)
+    try:
+        with scratch.open("wb") as file:
+            os.fchmod(file.fileno(), PUBLIC_FILE)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
     sync_folder(path.parent)
 
 

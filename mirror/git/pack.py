@@ -66,7 +66,7 @@ class PackWriter:
     """
 
     def __init__(self, folder: Path, *, deflate_small: bool = False) -> None:
-        self._folder = folder
+        self.folder = folder
         self._deflate_small = deflate_small
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
         self._path = Path(name)
@@ -219,12 +219,14 @@ class PackWriter:
         try:
             self._write_index(index, checksum)
             # Git opens a pack when it sees the index, so the index comes last.
-            self._path.rename(self._folder / f"{name}.pack")
-            index.rename(self._folder / f"{name}.idx")
+            self._path.rename(self.folder / f"{name}.pack")
+            index.rename(self.folder / f"{name}.idx")
         except BaseException:
             index.unlink(missing_ok=True)
+            if not (self.folder / f"{name}.idx").exists():
+                (self.folder / f"{name}.pack").unlink(missing_ok=True)
             raise
-        sync_folder(self._folder)
+        sync_folder(self.folder)
         return name
 
     def _checksum(self) -> bytes:
@@ -247,8 +249,10 @@ class PackWriter:
 
     def discard(self) -> None:
         """Drop what is not finished. Does nothing after `finish`."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            self._file.close()  # network file systems may tell only now that there was no room
+        finally:
+            self._path.unlink(missing_ok=True)
         self._close()
         self._index = PackIndex()
         self._buffer = bytearray()

@@ -19,6 +19,8 @@ from mirror.git.refs import render_info_packs
 _LOOSE = "loose"
 """Stands in the record for the loose objects of that time, which the repack packed too."""
 
+_SUFFIXES = (".pack", ".idx")
+
 # What a repack may use, however large the repository is.
 _LIMITS = ("-c", "pack.windowMemory=64m", "-c", "pack.deltaCacheSize=64m", "-c", "pack.packSizeLimit=0")
 
@@ -29,7 +31,7 @@ def pack_folder(repository: Path) -> Path:
 
 def current_packs(repository: Path) -> list[str]:
     """The names of the finished packs that no repack has replaced."""
-    return sorted(_all_packs(repository) - _read_replaced(repository).keys())
+    return sorted(all_packs(repository) - _read_replaced(repository).keys())
 
 
 def announce(repository: Path) -> bool:
@@ -37,9 +39,28 @@ def announce(repository: Path) -> bool:
     return write_if_changed(repository / "objects" / "info" / "packs", render_info_packs(current_packs(repository)))
 
 
+def withdraw(repository: Path, name: str) -> None:
+    """Take a pack away that nothing needs."""
+    for suffix in (".idx", ".pack"):
+        (pack_folder(repository) / f"{name}{suffix}").unlink(missing_ok=True)
+    announce(repository)
+
+
 def count_loose(repository: Path) -> int:
     """How many objects are files of their own; git-annex makes some when it works in the repository."""
-    return sum(len(list(folder.iterdir())) for folder in _loose_folders(repository))
+    return sum(len(os.listdir(folder)) for folder in _loose_folders(repository))  # noqa: PTH208 - of 30,000 at a time
+
+
+def size_of_all(repository: Path) -> int:
+    """The bytes of what `replace_all` makes one pack of: its result is hardly ever larger."""
+    packs = (pack_folder(repository) / f"{name}{suffix}" for name in _replaceable(repository) for suffix in _SUFFIXES)
+    loose = (path for folder in _loose_folders(repository) for path in folder.iterdir())
+    return sum(path.stat().st_size for path in (*packs, *loose))
+
+
+def has_overdue(repository: Path, before: float) -> bool:
+    """Whether anything was replaced before this time, and is still there."""
+    return any(since < before for since in _read_replaced(repository).values())
 
 
 def replace_all(repository: Path, now: float) -> bool:
@@ -48,10 +69,10 @@ def replace_all(repository: Path, now: float) -> bool:
     Objects nothing refers to are kept: a crashed sync leaves some, and dropping what is wanted after all would be
     worse than keeping it.
     """
-    before = {name for name in current_packs(repository) if not (pack_folder(repository) / f"{name}.keep").exists()}
+    before = _replaceable(repository)
     options = ["--all", "--reflog", "--indexed-objects", "--keep-unreachable", "--pack-loose-unreachable"]
     options += ["--non-empty", "--delta-base-offset", "-q"]
-    told = run_git(repository, *_LIMITS, "pack-objects", *options, str(pack_folder(repository) / "pack"))
+    told = _run_leaving_nothing(repository, *_LIMITS, "pack-objects", *options, str(pack_folder(repository) / "pack"))
     made = {f"pack-{line}" for line in told.decode().split()}
     for name in made:
         _make_durable(repository, name)
@@ -65,6 +86,25 @@ def replace_all(repository: Path, now: float) -> bool:
     return bool(made)
 
 
+def _replaceable(repository: Path) -> set[str]:
+    return {name for name in current_packs(repository) if not (pack_folder(repository) / f"{name}.keep").exists()}
+
+
+def _run_leaving_nothing(repository: Path, *args: str) -> bytes:
+    """Run a git that writes a pack. Where it fails, as for lack of room, what it began is taken away at once."""
+    before = set(_temporaries(repository))
+    try:
+        return run_git(repository, *args)
+    except BaseException:
+        for path in set(_temporaries(repository)) - before:
+            path.unlink(missing_ok=True)
+        raise
+
+
+def _temporaries(repository: Path) -> Iterator[Path]:
+    return pack_folder(repository).glob("tmp_*")
+
+
 def drop_replaced(repository: Path, before: float) -> list[str]:
     """Delete what was replaced before this time. Returns the names of the packs."""
     replaced = _read_replaced(repository)
@@ -74,7 +114,7 @@ def drop_replaced(repository: Path, before: float) -> list[str]:
     dropped = sorted(due.keys() - {_LOOSE})
     for name in dropped:
         # Without its index git does not see a pack any more, and `repair` would finish what a crash left of it.
-        for path in sorted(pack_folder(repository).glob(f"{name}.*"), key=lambda path: path.suffix != ".idx"):
+        for path in sorted(_files_of(repository, name), key=lambda path: path.suffix != ".idx"):
             path.unlink(missing_ok=True)
     if _LOOSE in due:
         _prune_loose(repository, due[_LOOSE])
@@ -90,8 +130,13 @@ def _prune_loose(repository: Path, since: float) -> None:
             path.unlink(missing_ok=True)
 
 
+def _files_of(repository: Path, name: str) -> list[Path]:
+    """The files of a pack."""
+    return [path for path in pack_folder(repository).iterdir() if path.stem == name]
+
+
 def _make_durable(repository: Path, name: str) -> None:
-    for path in pack_folder(repository).glob(f"{name}.*"):
+    for path in _files_of(repository, name):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)
@@ -99,17 +144,16 @@ def _make_durable(repository: Path, name: str) -> None:
             os.close(descriptor)
 
 
-def _all_packs(repository: Path) -> set[str]:
-    names = [path.name for path in pack_folder(repository).iterdir()]
+def all_packs(repository: Path) -> set[str]:
+    """The names of the finished packs, those that a repack has replaced included."""
+    names = os.listdir(pack_folder(repository))  # noqa: PTH208
     finished = {name.removesuffix(".idx") for name in names if name.startswith("pack-") and name.endswith(".idx")}
     return finished & {name.removesuffix(".pack") for name in names}
 
 
 def _loose_folders(repository: Path) -> Iterator[Path]:
-    for number in range(256):
-        folder = repository / "objects" / f"{number:02x}"
-        if folder.is_dir():
-            yield folder
+    with os.scandir(repository / "objects") as entries:
+        yield from [Path(entry.path) for entry in entries if len(entry.name) == 2 and entry.is_dir()]
 
 
 def _record(repository: Path) -> Path:

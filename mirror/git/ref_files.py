@@ -83,9 +83,11 @@ class LockFile:
         self._release()
 
     def _release(self) -> None:
-        os.close(self._descriptor)
-        if self._held:
-            self.path.unlink(missing_ok=True)
+        try:
+            os.close(self._descriptor)
+        finally:
+            if self._held:
+                self.path.unlink(missing_ok=True)
 
 
 def read_loose(repository: Path) -> dict[str, Oid]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -119,11 +119,28 @@ class Repository:
             moves = {name: None if oid is None else _peel(objects, oid) for name, oid in updates.items()}
             ref_files.fold(self.path)
             ref_files.check_expected(self.refs(), expected or {})
-            # Clients of a plain HTTP server learn of the objects before the refs that need them.
-            if writer is not None and writer.finish() is not None:
-                packs.announce(self.path)
-            refs = ref_files.move(self.path, moves, expected or {}, lambda oid: _peel(objects, oid))
+            with self._pack_of(writer):
+                refs = ref_files.move(self.path, moves, expected or {}, lambda oid: _peel(objects, oid))
             ref_files.write_info_refs(self.path, refs)
+
+    @contextmanager
+    def _pack_of(self, writer: PackWriter | None) -> Iterator[None]:
+        """The pack is there in this block, and stays: unless the block fails and no ref has moved.
+
+        Whoever fails for lack of room needs that of the pack, too; and a pack that nothing refers to stays for ever.
+        """
+        refs, known = self.refs(), packs.all_packs(self.path)
+        name = writer.finish() if writer is not None else None
+        try:
+            # Clients of a plain HTTP server learn of the objects before the refs that need them.
+            if name is not None:
+                packs.announce(self.path)
+            yield
+        except BaseException:
+            with suppress(OSError, StoreError):
+                if name is not None and name not in known and self.refs() == refs:
+                    packs.withdraw(self.path, name)
+            raise
 
     def repair(self, *, grace: float = GRACE_SECONDS) -> list[str]:
         """Clear away what a dead process left, at the start of a sync. Returns what was done, for the log.
@@ -169,16 +186,27 @@ class Repository:
         *,
         pack_limit: int = PACK_LIMIT,
         loose_limit: int = LOOSE_LIMIT,
+        about_to_write: Callable[[int], None] | None = None,
     ) -> bool:
         """Delete packs replaced more than `keep_seconds` ago; make one pack of all if there are too many.
 
-        `now`: seconds since the epoch. Returns whether a new pack was made.
+        `now`: seconds since the epoch. `about_to_write` is told how many bytes the new pack may have, and may raise.
+        Returns whether a new pack was made.
         """
         with self.lock():
             packs.drop_replaced(self.path, before=now - keep_seconds)
-            if len(self.packs()) <= pack_limit and packs.count_loose(self.path) <= loose_limit:
+            if not self._has_too_many(pack_limit, loose_limit):
                 return False
+            if about_to_write is not None:
+                about_to_write(packs.size_of_all(self.path))
             return packs.replace_all(self.path, now)
+
+    def wants_repack(self, now: float, keep_seconds: float = KEEP_SECONDS) -> bool:
+        """Whether `repack` has something to do. Waits for nothing, so it may be asked of all."""
+        return packs.has_overdue(self.path, now - keep_seconds) or self._has_too_many(PACK_LIMIT, LOOSE_LIMIT)
+
+    def _has_too_many(self, pack_limit: int, loose_limit: int) -> bool:
+        return len(self.packs()) > pack_limit or packs.count_loose(self.path) > loose_limit
 
 
 def _peel(objects: Objects, oid: Oid) -> Ref:

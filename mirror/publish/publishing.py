@@ -16,7 +16,7 @@ from mirror.config import Settings
 from mirror.dataset.layout import Layout
 from mirror.dataset.superdataset import NUMBER, Subject
 from mirror.dataset.times import moment
-from mirror.errors import CatalogueDamaged, MirrorError, SomeFailed, UsageError
+from mirror.errors import CatalogueDamaged, MirrorError, NoRoom, SomeFailed, UsageError
 from mirror.publish.horizon import Marks, horizon_of
 from mirror.publish.releases import Skipped
 from mirror.publish.superdatasets import Holdings, SuperdatasetWriter, Written, holdings, subjects_of
@@ -42,7 +42,7 @@ _Holds = Callable[[], Holdings]
 class Watcher(Protocol):
     """Is told how publishing gets on."""
 
-    def working(self, how_far: str) -> None: ...
+    def publishing(self, how_far: str) -> None: ...
 
     def superdataset(self, written: Written) -> None: ...
 
@@ -130,6 +130,8 @@ class Publisher:
             self._note(chronicle.follow(identifier))
         except (sqlite3.DatabaseError, CatalogueDamaged) as error:
             self._start_over(store, error)
+        except NoRoom:
+            raise
         except MirrorError:
             logger.debug("Dandiset %s: tried once more at the end, and told then", identifier, exc_info=True)
 
@@ -181,6 +183,8 @@ class Publisher:
         self._tell(f"superdataset {subject.name}")
         try:
             written = writer.write(subject, held, anew=subject.name == self._anew)
+        except NoRoom:
+            raise
         except Exception as error:
             if not isinstance(error, MirrorError):
                 logger.exception("superdataset %s", subject.name)
@@ -212,7 +216,7 @@ class Publisher:
 
     def _tell(self, how_far: str) -> None:
         if self._watcher is not None:
-            self._watcher.working(how_far)
+            self._watcher.publishing(how_far)
 
     def _trouble(self, problem: str) -> None:
         logger.error("%s", problem)
@@ -259,7 +263,7 @@ class _HostWatcher:
 
     def working(self, host: str, name: str) -> None:
         if self._watcher is not None:
-            self._watcher.working(f"{name} to {host}")
+            self._watcher.publishing(f"{name} to {host}")
 
     def done(self, outcome: HostOutcome) -> None:
         if self._watcher is not None:

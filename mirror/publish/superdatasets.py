@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,10 +22,18 @@ from mirror.publish.horizon import Horizon
 from mirror.publish.releases import Chain, Skipped
 from mirror.publish.tables import Tables
 from mirror.store.catalogue import Standing
+from mirror.store.packing import join_packs
+from mirror.store.room import check_room, telling_of_room
 from mirror.store.store import Store
 
 DRAFT = "refs/heads/draft"
 RELEASES = "refs/heads/releases"
+
+_BYTES_A_ROW = 4_000
+"""What a superdataset made from nothing has of each Dandiset and each published version; measured: 3,600."""
+_BYTES_A_ROW_AGAIN = 500
+"""What is written of each when something moved: two tables of them all."""
+_FILES = 32
 
 
 @dataclass(frozen=True)
@@ -127,12 +134,19 @@ class SuperdatasetWriter:
         repository = self._store.dataset(subject.dataset_id)
         if not repository.path.is_dir() and not members and not any(matches(one.facts) for one in holdings.published):
             return Written(subject.name, "", None)
-        repository = self._store.create_dataset(subject.dataset_id)
-        repository.repair()
-        written = self._write(subject, repository, members, holdings.published, matches, anew=anew)
-        self._store.publish_as(subject.name, subject.dataset_id)
-        repository.repack(time.time())
+        with telling_of_room():
+            fresh = anew or not repository.path.is_dir()
+            rows = len(members) + len(holdings.published)
+            self._check_room(subject, rows * (_BYTES_A_ROW if fresh else _BYTES_A_ROW_AGAIN))
+            repository = self._store.create_dataset(subject.dataset_id)
+            repository.repair()
+            written = self._write(subject, repository, members, holdings.published, matches, anew=anew)
+            self._store.publish_as(subject.name, subject.dataset_id)
+        join_packs(repository, f"superdataset {subject.name}")
         return written
+
+    def _check_room(self, subject: Subject, need: int) -> None:
+        check_room(self._store.public, need, f"superdataset {subject.name}", files=_FILES)
 
     def _write(
         self,

@@ -15,11 +15,12 @@ from typing import Self
 
 import msgspec
 
-from mirror.errors import CatalogueDamaged, MirrorError, StoreError
+from mirror.errors import CatalogueDamaged, MirrorError, NoRoom, StoreError
 from mirror.store.announced import Announced
 from mirror.store.cache import is_damaged
 from mirror.store.catalogue.cataloguing import DandisetCataloguer, Tips, told
 from mirror.store.feed import Change, Feed, Move
+from mirror.store.room import telling_of_room
 from mirror.store.store import Store
 
 logger = logging.getLogger(__name__)
@@ -72,8 +73,9 @@ class Chronicle:
     def follow(self, identifier: str) -> list[Change]:
         """Bring the catalogue up to where this Dandiset's branches are, and announce what moved."""
         try:
-            changes = self._follow(identifier)
-        except CatalogueDamaged:
+            with telling_of_room():
+                changes = self._follow(identifier)
+        except (CatalogueDamaged, NoRoom):
             raise  # that is no trouble of this Dandiset
         except MirrorError as error:
             self._fall_behind(identifier, str(error))
@@ -106,7 +108,7 @@ class Chronicle:
         for identifier in sorted(self.failures) if self._all_followed else self._known():
             try:
                 changes += self.follow(identifier)
-            except CatalogueDamaged:
+            except (CatalogueDamaged, NoRoom):
                 raise
             except MirrorError as error:
                 logger.warning("%s", error)

@@ -5,17 +5,16 @@ Everything in it is in the repositories or can be asked of the archive again; a 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 
 from mirror.dataset.assets import Held
-from mirror.store.cache import use_wal
+from mirror.store.cache import Format, open_cache, transaction
 
-_SCHEMA_NUMBER = 2
-_SCHEMA = """
+_FORMAT = Format(
+    2,
+    """
     CREATE TABLE IF NOT EXISTS object_version(location TEXT PRIMARY KEY, version_id TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS draft(dandiset TEXT PRIMARY KEY, oid TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE IF NOT EXISTS asset(
@@ -23,9 +22,9 @@ _SCHEMA = """
         published INTEGER NOT NULL,
         PRIMARY KEY(dandiset, path)
     ) WITHOUT ROWID;
-"""
+    """,
+)
 _LOOKUP_AT_ONCE = 500
-_TIMEOUT = 60.0
 
 
 class Index:
@@ -33,7 +32,9 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._db = self._open()
+        self._db = open_cache(path, _FORMAT)
+        # What a power cut takes of it is asked for once more.
+        self._db.execute("PRAGMA synchronous = NORMAL")
 
     def __enter__(self) -> Index:
         return self
@@ -56,7 +57,7 @@ class Index:
         return found
 
     def remember_version_ids(self, ids: Iterable[tuple[str, str]]) -> None:
-        with self._writing():
+        with transaction(self._db, self._path):
             self._db.executemany("INSERT OR REPLACE INTO object_version VALUES (?, ?)", ids)
 
     def draft(self, dandiset: str, oid: str) -> dict[str, Held] | None:
@@ -82,7 +83,7 @@ class Index:
             row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
             if row is not None and row[0] == oid:
                 return
-        with self._writing():
+        with transaction(self._db, self._path):
             row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
             known: Mapping[str, Held] = {}
             if before is not None and row is not None and row[0] == before[0]:
@@ -100,38 +101,3 @@ class Index:
                 ),
             )
             self._db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", (dandiset, oid))
-
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError) and "locked" in str(error):
-                raise
-            for suffix in ("", "-wal", "-shm"):
-                self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-            return self._connect()
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=_TIMEOUT, isolation_level=None)
-        try:
-            use_wal(db)
-            db.execute("PRAGMA synchronous = NORMAL")
-            number = db.execute("PRAGMA user_version").fetchone()[0]
-            if number not in (0, _SCHEMA_NUMBER):
-                raise sqlite3.DatabaseError(f"index of another format, {number}")
-            if number == 0:
-                db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_SCHEMA_NUMBER}; COMMIT;")
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")

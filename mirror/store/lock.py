@@ -14,6 +14,7 @@ import msgspec
 
 from mirror.errors import Locked
 from mirror.git.files import PUBLIC_FILE
+from mirror.store.room import no_room_of
 
 
 class Holder(msgspec.Struct, frozen=True):
@@ -36,13 +37,22 @@ def exclusive(path: Path, command: str) -> Iterator[None]:
             raise Locked(f"the store is in use by {_describe(handle)}", hint="wait for it to end, or stop it") from None
         holder = Holder(os.getpid(), socket.gethostname(), command, datetime.now(UTC).isoformat(timespec="seconds"))
         os.ftruncate(handle, 0)
-        os.pwrite(handle, msgspec.json.encode(holder), 0)
+        _write(handle, msgspec.json.encode(holder))
         try:
             yield
         finally:
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def _write(handle: int, note: bytes) -> None:
+    """Note who holds the lock; on a full disk it is held without: whoever makes room there may need it."""
+    try:
+        os.pwrite(handle, note, 0)
+    except OSError as error:
+        if no_room_of(error) is None:
+            raise
 
 
 def _open(path: Path) -> int:

@@ -62,6 +62,10 @@ class DandisetState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """when it was last looked at without failing"""
     checked: str | None = None
     """when it was last re-read in full"""
+    seen: str = ""
+    """what the archive listed of it when it was last looked at, in short: should that change, it does not rest"""
+    open_since: str | None = None
+    """since when something is left open, and nothing else of it changed"""
     holding: Holding | None = None
     pending: int = 0
     """assets the archive has not hashed yet, or not taken in"""

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -21,11 +22,12 @@ from uuid import uuid4
 from mirror.archive.records import Instance
 from mirror.dataset.identity import dandiset_dataset_id, store_annex_uuid
 from mirror.errors import NoStore, StoreError
+from mirror.git.bare import clear_sites
 from mirror.git.files import make_folders
 from mirror.git.repository import Repository
 from mirror.store.cache import discard
 from mirror.store.catalogue import Catalogue
-from mirror.store.files import point, remove_temporaries, write_file
+from mirror.store.files import folders_in, pairs_of_folders, point, remove_temporaries, write_file
 from mirror.store.frontier import Frontier, PublishedMark, read_frontier, read_published, write_mark
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
@@ -34,8 +36,14 @@ from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state
 from mirror.store.zarrs import ZarrFolder
 
 DEFAULT_BRANCH = "draft"
+
+_OLD_SECONDS = 3600.0
+"""What nobody touched for so long is nobody's: small files are written in less, large ones are touched all the time."""
+
+_PREFIX = 3
+"""So many letters of a dataset's id are the folder that its repository is in."""
 _DANDISET = re.compile(r"\d{6,}")
-_ZARR = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Store:
@@ -78,6 +86,17 @@ class Store:
         remove_temporaries(self._state / "dandisets", "*.json")
         remove_temporaries(self.public, "ria-layout-version")
         remove_temporaries(self.public / "alias", "*")
+
+    def prune(self) -> int:
+        """Delete what the dead left that stands in nobody's way, but takes room; how many files and folders."""
+        old = time.time() - _OLD_SECONDS
+        left = [path for path in self.temporary.iterdir() if path.lstat().st_mtime < old]
+        for folder in (self._state, self._state / "dandisets", self.host_marks):
+            left += [path for path in folder.glob(".*") if path.is_file() and path.lstat().st_mtime < old]
+        for path in left:
+            path.unlink(missing_ok=True)
+        sites = sum(clear_sites(self.public / first) for first in folders_in(self.public) if len(first) == _PREFIX)
+        return len(left) + sites + sum(folder.prune() for folder in self.zarr_folders())
 
     @property
     def temporary(self) -> Path:
@@ -129,8 +148,17 @@ class Store:
 
     def zarrs(self) -> list[str]:
         """The ids of all Zarrs of which something is held here, in order."""
-        mirrored = {entry.name for entry in (self.public / "alias").iterdir() if _ZARR.fullmatch(entry.name)}
+        mirrored = {entry.name for entry in (self.public / "alias").iterdir() if _UUID.fullmatch(entry.name)}
         return sorted(mirrored | {"".join(path.parts[-3:-1]) for path in self._state.glob("zarrs/*/*/commits.json")})
+
+    def zarr_folders(self) -> Iterator[ZarrFolder]:
+        """What is kept of Zarrs besides their repositories."""
+        root = self._state / "zarrs"
+        return (ZarrFolder(root, first + rest) for first, rest in pairs_of_folders(root))
+
+    def repositories(self) -> Iterator[Repository]:
+        """Every repository there is: of Dandisets, Zarrs and superdatasets, whether or not it has an address."""
+        return (self.dataset(first + rest) for first, rest in pairs_of_folders(self.public) if _is_dataset(first, rest))
 
     def dandisets(self) -> list[str]:
         """The identifiers of all Dandisets mirrored here, in order."""
@@ -192,15 +220,23 @@ class Store:
 
     def index(self) -> Index:
         """The index; a context manager."""
-        return Index(self._state / "index.sqlite")
+        return Index(self.index_path)
+
+    @property
+    def index_path(self) -> Path:
+        return self._state / "index.sqlite"
 
     def catalogue(self) -> Catalogue:
         """The catalogue; a context manager. `Chronicle` brings it up to date."""
-        return Catalogue(self._state / "catalogue.sqlite")
+        return Catalogue(self.catalogue_path)
+
+    @property
+    def catalogue_path(self) -> Path:
+        return self._state / "catalogue.sqlite"
 
     def discard_catalogue(self) -> None:
         """Throw it away: it is made anew from the repositories and the feed."""
-        discard(self._state / "catalogue.sqlite")
+        discard(self.catalogue_path)
 
     @property
     def changes(self) -> Path:
@@ -212,6 +248,10 @@ class Store:
 
     def _state_file(self, identifier: str) -> Path:
         return self._state / "dandisets" / f"{identifier}.json"
+
+
+def _is_dataset(first: str, rest: str) -> bool:
+    return _UUID.fullmatch(first + rest) is not None
 
 
 def _create(root: Path, instance: Instance) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from mirror.archive.bucket import S3Location, content_url_allowed, parse_location
 from mirror.archive.http import shown
 from mirror.dataset.assets import AssetEntry
-from mirror.errors import ContentRefused, MirrorError
+from mirror.errors import ContentRefused, MirrorError, Unreachable
 from mirror.store.index import Index
 from mirror.sync.connection import Connection
 
@@ -58,7 +58,9 @@ class Contents:
         try:
             content = self._connection.bucket.fetch(location, max_bytes=entry.size)
         except MirrorError as error:
-            raise ContentRefused(
+            # That nobody answered is no word on this content.
+            kind = Unreachable if isinstance(error, Unreachable) else ContentRefused
+            raise kind(
                 f"Dandiset {self._identifier}: the text of asset {entry.path!r} cannot be fetched: {error.message}",
                 hint=error.hint,
             ) from error
@@ -83,7 +85,7 @@ class Contents:
     def recorded_urls(self, entries: Iterable[AssetEntry]) -> dict[str, str]:
         """The addresses to record for these assets' blobs, by their plain S3 address: with the version id.
 
-        A blob whose version id cannot be had keeps its plain address, and is complained of.
+        A blob whose version id cannot be had, while those of others can, keeps its plain address, and is complained of.
         """
         locations = {entry.s3_url: (entry.path, self.location(entry)) for entry in entries if entry.s3_url is not None}
         if not self._version_ids:
@@ -105,6 +107,10 @@ class Contents:
                 seen.append((key, version_id))
 
         answers = self._connection.bucket.version_ids(unknown, seen=remember)
+        silent = [answer for answer in answers.values() if isinstance(answer, Unreachable)]
+        if len(silent) == len(answers):
+            # An outage: it would be a pity to do without the ids of all for that.
+            raise Unreachable(f"Dandiset {self._identifier}: no S3 version id can be had: {silent[0].message}")
         path_of = {location: path for path, location in paths}
         found: dict[str, str] = {}
         for location in unknown:

@@ -22,6 +22,7 @@ from mirror.dataset.layout import Layout
 from mirror.dataset.names import warnings_for
 from mirror.git.repository import Repository
 from mirror.store.index import Index
+from mirror.store.packing import join_packs
 from mirror.store.state import DandisetState, Holding
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
@@ -31,9 +32,10 @@ from mirror.sync.leaving import withdraw
 from mirror.sync.mirrored import Mirrored, index_key
 from mirror.sync.observe import Observer, pending
 from mirror.sync.reading import Reader, Reading
-from mirror.sync.repositories import join_packs, opened
+from mirror.sync.repositories import opened
 from mirror.sync.spool import Spool
 from mirror.sync.writing import DandisetWriter, Written
+from mirror.sync.zarr.ahead import NOTHING_AHEAD, Ahead
 from mirror.sync.zarr.linking import ZarrLinker
 from mirror.sync.zarr.syncing import ZarrSync
 
@@ -74,6 +76,7 @@ class DandisetSync:
     connection: Connection
     identifier: str
     everything: bool = False
+    ahead: Ahead = NOTHING_AHEAD
     tell: Callable[[str], None] | None = None
     """is told how far it is"""
 
@@ -96,7 +99,17 @@ class DandisetSync:
         skips = self.store.skipped_versions(self.identifier)
         with repository.writer() as writer, repository.objects(writer) as objects:
             mirrored = Mirrored(repository.refs(), objects, index, self.identifier, layout)
-            zarrs = ZarrLinker(self._zarr_sync(), mirrored, objects, api, remote)
+            zarrs = ZarrLinker(
+                self.store,
+                self._zarr_sync(everything=self.everything),
+                self._zarr_sync(everything=False),
+                self.ahead,
+                self.everything,
+                mirrored,
+                objects,
+                api,
+                remote,
+            )
             reader = Reader(
                 client,
                 instance,
@@ -210,7 +223,7 @@ class DandisetSync:
             zarrs_unfinished=tuple(zarrs.unfinished),
             waiting=reading.waiting,
             awaited={one.version: one.created for one in reading.versions if one.version in reading.waiting},
-            warnings=tuple([*written.remarks, *_of_others(zarrs), *zarrs.zarrs.remarks, *names][:_WARNINGS_KEPT]),
+            warnings=tuple([*written.remarks, *_of_others(zarrs), *zarrs.remarks, *names][:_WARNINGS_KEPT]),
             complaints=tuple([*(() if self.everything else state.complaints), *complaints][:_WARNINGS_KEPT]),
             drift=reading.drift,
             leaving=written.leaving,
@@ -228,5 +241,5 @@ class DandisetSync:
             return {path for path, held in draft.assets.items() if held.kind == ZARR}
         return {*state.zarrs_failed, *state.zarrs_unfinished, *zarrs.left_open()}
 
-    def _zarr_sync(self) -> ZarrSync:
-        return ZarrSync(self.settings, self.store, self.connection, everything=self.everything, tell=self.tell)
+    def _zarr_sync(self, *, everything: bool) -> ZarrSync:
+        return ZarrSync(self.settings, self.store, self.connection, everything=everything, tell=self.tell)

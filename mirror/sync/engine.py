@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
 
+from mirror.archive.http import Tally
 from mirror.archive.records import Unreadable
 from mirror.config import Settings
-from mirror.errors import SomeFailed
+from mirror.errors import ArchiveDown, MirrorError, NoRoom, SomeFailed, Stopped
 from mirror.store.state import DandisetState
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
 from mirror.sync.frontier import note_frontier
+from mirror.sync.outage import answered, judged
+from mirror.sync.patience import seen_of
 from mirror.sync.poll import Poll, poll
 from mirror.sync.repositories import repair
-from mirror.sync.turn import Outcome, Result, failed, now, sync_one
-from mirror.sync.workers import in_processes
+from mirror.sync.turn import Outcome, Result, failed, now
+from mirror.sync.work import DandisetWork, work_through
 
 logger = logging.getLogger(__name__)
 
@@ -37,13 +41,22 @@ class Report:
     outcomes: list[Outcome] = field(default_factory=list)
     still: int = 0
     """Dandisets of which the poll told that nothing moved"""
+    resting: int = 0
+    """those that failed, or were left open, and are not due yet to be tried again"""
+    left: int = 0
+    """those that had no turn, since the run was cut short"""
+    cut_short: MirrorError | None = None
+    """why it was: the archive is down, the disk is full, or somebody asked for it"""
+    asked: Tally = field(default_factory=Tally)
     seconds: float = 0.0
 
     def count(self, *results: Result) -> int:
         return sum(outcome.result in results for outcome in self.outcomes)
 
     def check(self) -> None:
-        """Raise if a Dandiset failed."""
+        """Raise if it was cut short for a reason, or if a Dandiset failed."""
+        if self.cut_short is not None and not isinstance(self.cut_short, Stopped):
+            raise self.cut_short
         if number := self.count("failed"):
             rest = len(self.outcomes) + self.still - number
             raise SomeFailed(
@@ -69,8 +82,11 @@ class Watcher(Protocol):
 
     def polled(self, found: Poll) -> None: ...
 
-    def working(self, how_far: str) -> None:
-        """Something to show while a Dandiset is being worked on; not from several processes."""
+    def begun(self, identifier: str) -> None:
+        """Its turn begins. This and the next may come from another thread."""
+
+    def working(self, identifier: str, how_far: str) -> None:
+        """Something to show while a Dandiset is being worked on."""
 
     def done(self, outcome: Outcome) -> None: ...
 
@@ -80,11 +96,16 @@ def sync(
     named: Collection[str] = (),
     *,
     everything: bool = False,
+    patient: bool = False,
     command: str = "dandi-mirror sync",
     watcher: Watcher | None = None,
     follower: Follower | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Report:
-    """Bring the store up to what the archive says now."""
+    """Bring the store up to what the archive says now.
+
+    `patient`: what failed, or waits for the archive, rests for growing pauses. `stop` is asked between Dandisets.
+    """
     started = time.monotonic()
     report = Report()
     with closing(Connection.open(settings)) as connection:
@@ -95,52 +116,110 @@ def sync(
                 follower.begin(store)
             states = {state.identifier: state for state in store.states()}
             layout = layout_of(settings).trailer
-            found = poll(connection.client, settings, named, states, layout, everything=everything)
-            report.still = len(found.still)
+            resting_at = datetime.now(UTC) if patient else None
+            found = poll(
+                connection.client, settings, named, states, layout, everything=everything, resting_at=resting_at
+            )
+            report.still, report.resting = len(found.still), len(found.resting)
             if watcher is not None:
                 watcher.polled(found)
-            for outcome in _outcomes(settings, store, connection, found, named, states, watcher, everything=everything):
-                report.outcomes.append(outcome)
-                if watcher is not None:
-                    watcher.done(outcome)
-                if follower is not None and outcome.result in ("changed", "unchanged", "failed"):
-                    follower.moved(outcome.identifier)
+            run = _Run(settings, store, connection, found, named, states, watcher, stop, report, everything)
+            with closing(run.outcomes()) as outcomes:
+                _follow(outcomes, report, watcher, follower)
             states |= {one.identifier: store.state(one.identifier) for one in report.outcomes}
-            if not named:
+            if not named and report.cut_short is None:
                 note_frontier(settings, store, states, connection.opened, found)
-            if follower is not None:
+            if follower is not None and (report.cut_short is None or isinstance(report.cut_short, ArchiveDown)):
                 follower.end(states)
+        report.asked += connection.client.http.tally()
     report.seconds = time.monotonic() - started
     return report
 
 
-def _outcomes(
-    settings: Settings,
-    store: Store,
-    connection: Connection,
-    found: Poll,
-    named: Collection[str],
-    states: Mapping[str, DandisetState],
-    watcher: Watcher | None,
-    *,
-    everything: bool,
-) -> Iterator[Outcome]:
-    for identifier in found.missing:
-        if identifier in named or (state := states.get(identifier)) is None or state.vanished is None:
-            yield _missing(store, identifier, named=identifier in named)
-    for bad in found.unreadable:
-        yield _unreadable(store, bad)
-    _finish_still(store, found.still)
-    for identifier in found.embargoed:
-        if identifier in named or (state := states.get(identifier)) is None or state.embargoed is None:
-            yield _embargoed(store, identifier)
-    jobs = min(settings.jobs, len(found.moved))
-    if jobs > 1:
-        yield from in_processes(settings, found.moved, jobs, everything=everything)
-    else:
-        for identifier in found.moved:
-            tell = watcher.working if watcher is not None else None
-            yield sync_one(settings, store, connection, identifier, everything=everything, tell=tell)
+def _follow(outcomes: Iterable[Outcome], report: Report, watcher: Watcher | None, follower: Follower | None) -> None:
+    """Go through them all, or until something cuts the run short."""
+    try:
+        for outcome in outcomes:
+            report.outcomes.append(outcome)
+            if watcher is not None:
+                watcher.done(outcome)
+            if follower is not None and outcome.result in ("changed", "unchanged", "failed"):
+                follower.moved(outcome.identifier)
+    except (ArchiveDown, NoRoom, Stopped) as error:
+        report.cut_short = error
+
+
+@dataclass
+class _Run:
+    """The turns of one sync."""
+
+    settings: Settings
+    store: Store
+    connection: Connection
+    found: Poll
+    named: Collection[str]
+    states: Mapping[str, DandisetState]
+    watcher: Watcher | None
+    stop: Callable[[], bool]
+    report: Report
+    everything: bool
+
+    def outcomes(self) -> Generator[Outcome, None, None]:
+        """How it went with each Dandiset that is to be looked at. Ends in an error when the run is cut short."""
+        yield from self._without_a_turn()
+        self.report.left = len(self.found.moved)
+        with closing(self._turns()) as turns:
+            for outcome in self._judged(turns):
+                self.report.left -= 1
+                yield outcome
+        if self.report.left:
+            raise Stopped(f"stopped; {self.report.left} Dandisets had no turn yet")
+
+    def _without_a_turn(self) -> Iterator[Outcome]:
+        for identifier in self.found.missing:
+            if self._is_news(identifier, "vanished"):
+                yield _missing(self.store, identifier, named=identifier in self.named)
+        for bad in self.found.unreadable:
+            yield _unreadable(self.store, bad)
+        _finish_still(self.store, self.found.still)
+        for identifier in self.found.embargoed:
+            if self._is_news(identifier, "embargoed"):
+                yield _embargoed(self.store, identifier)
+
+    def _is_news(self, identifier: str, mark: str) -> bool:
+        state = self.states.get(identifier)
+        return identifier in self.named or state is None or getattr(state, mark) is None
+
+    def _turns(self) -> Generator[Outcome, None, None]:
+        layout = layout_of(self.settings).trailer
+        work = [
+            DandisetWork(one, everything=self.everything, seen=seen_of(self.found.listed[one], layout))
+            for one in self.found.moved
+        ]
+        return work_through(
+            self.settings,
+            self.store,
+            self.connection,
+            work,
+            watcher=self.watcher,
+            stop=self.stop,
+            asked=self._asked,
+        )
+
+    def _judged(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        return judged(outcomes, lambda: answered(self.connection), self._acquit)
+
+    def _acquit(self, identifier: str) -> None:
+        """It failed, and was not to blame: its marks are as before."""
+        earlier = self.states.get(identifier)
+        if earlier is None:
+            self.store.forget_state(identifier)
+            return
+        noted = self.store.state(identifier)
+        self.store.save_state(msgspec.structs.replace(noted, failure=earlier.failure, seen=earlier.seen))
+
+    def _asked(self, tally: Tally) -> None:
+        self.report.asked += tally
 
 
 def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:
@@ -176,8 +255,10 @@ def _unreadable(store: Store, bad: Unreadable) -> Outcome:
     message = f"the archive's list of Dandisets: {bad.reason}"
     if bad.identifier is None:
         return Outcome("(unnamed)", "failed", message)
-    store.save_state(failed(store.state(bad.identifier), "BadAnswer", message, now()))
-    return Outcome(bad.identifier, "failed", message, path=str(store.alias(bad.identifier)))
+    state = failed(store.state(bad.identifier), "BadAnswer", message, now())
+    store.save_state(state)
+    path = str(store.alias(bad.identifier))
+    return Outcome(bad.identifier, "failed", message, path=path, kind="BadAnswer", failure=state.failure)
 
 
 def _finish_still(store: Store, identifiers: Iterable[str]) -> None:

@@ -14,6 +14,7 @@ from mirror.config import Settings
 from mirror.dataset.times import moment
 from mirror.errors import BadAnswer, NotAllowed, NotFound, RecordRefused
 from mirror.store.state import DandisetState
+from mirror.sync.patience import rests, seen_of
 
 NAMED_SINGLY = 3
 """Up to so many Dandisets named on the command line are asked for one by one, more by the list of them all."""
@@ -31,6 +32,8 @@ class Poll:
     moved: list[str] = field(default_factory=list)
     """to be synced, the largest first"""
     still: list[str] = field(default_factory=list)
+    resting: list[str] = field(default_factory=list)
+    """failed, or left open, and not due yet to be tried again"""
     missing: list[str] = field(default_factory=list)
     """not in the archive, or not any more"""
     lacking: list[str] = field(default_factory=list)
@@ -52,8 +55,12 @@ def poll(
     layout: str,
     *,
     everything: bool,
+    resting_at: datetime | None = None,
 ) -> Poll:
-    """Tell what moved among the selected Dandisets, or those `named`."""
+    """Tell what moved among the selected Dandisets, or those `named`.
+
+    `resting_at`: what failed, or was left open, may rest, by the marks, at this time.
+    """
     selected = set(named) or (None if settings.select.dandisets == "all" else set(settings.select.dandisets))
     result = Poll()
     found = _listed(client, selected, result.unreadable)
@@ -68,6 +75,8 @@ def poll(
         state = states.get(identifier, DandisetState(identifier=identifier))
         if summary.embargo_status != OPEN:
             result.embargoed.append(identifier)
+        elif not everything and resting_at is not None and _rests(summary, state, layout, resting_at):
+            result.resting.append(identifier)
         elif everything or moved(summary, state, layout):
             result.moved.append(identifier)
             sizes[identifier] = summary.draft_version.asset_count if summary.draft_version else 0
@@ -87,19 +96,28 @@ def poll(
 
 def moved(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
     """Whether a Dandiset is to be looked at: because something is new, or because something was left open."""
+    # Hashes appear, and versions settle, without any time moving.
+    return bool(state.failure or state.pending or state.waiting) or _is_new(summary, state, layout)
+
+
+def _rests(summary: DandisetSummary, state: DandisetState, layout: str, now: datetime) -> bool:
+    if state.failure is None and _is_new(summary, state, layout):
+        return False
+    return rests(state, seen_of(summary, layout), now)
+
+
+def _is_new(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
+    """Whether the archive lists something else than what was last taken."""
     draft, latest = summary.draft_version, summary.most_recent_published_version
-    if state.synced is None or state.failure is not None or state.layout != layout:
+    if state.synced is None or state.layout != layout:
         return True
     if state.vanished is not None or state.embargoed is not None:
-        return True
-    if state.pending or state.waiting:
-        # Hashes appear, and versions settle, without any time moving.
         return True
     if draft is None or draft.modified != state.draft_modified:
         return True
     if latest is None:
         return bool(state.versions)
-    return state.versions.get(latest.version) != latest.modified
+    return latest.version not in state.waiting and state.versions.get(latest.version) != latest.modified
 
 
 def _by_list(selected: set[str] | None) -> bool:

@@ -1,13 +1,11 @@
-"""Working on a dataset's repository: found whole, left whole, kept tidy. `name` is what logs call it."""
+"""Working on a dataset's repository: found whole, left whole. `name` is what logs call it."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mirror.errors import MirrorError
 from mirror.git.bare import remove_bare
 from mirror.git.repository import Repository
 
@@ -30,11 +28,3 @@ def repair(repository: Repository, name: str) -> None:
     """Mend what a dead process left."""
     for repaired in repository.repair():
         logger.info("%s: %s", name, repaired)
-
-
-def join_packs(repository: Repository, name: str) -> None:
-    """Packs add up. That they could not be joined is no reason to call a sync failed."""
-    try:
-        repository.repack(time.time())
-    except MirrorError as error:
-        logger.warning("%s: %s", name, error)

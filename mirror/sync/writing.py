@@ -12,12 +12,14 @@ from mirror.dataset.times import epoch
 from mirror.git.objects import COMMIT, Oid
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
+from mirror.store.room import check_room
 from mirror.sync.branch import BranchWriter
 from mirror.sync.history import HistoryWriter, Subject, annex_commit
 from mirror.sync.keys import Facts, KeyGatherer
 from mirror.sync.leaving import forgotten, let_go
 from mirror.sync.mirrored import ANNEX, Mirrored, Tip
 from mirror.sync.observe import Observation
+from mirror.sync.plan_size import FILES, size_of
 from mirror.sync.trees import TreeWriter
 
 T = TypeVar("T")
@@ -63,6 +65,7 @@ class DandisetWriter:
         annex_metadata: bool,
         versions_again: bool = False,
     ) -> None:
+        self._name = f"Dandiset {subject.identifier}"
         self._mirrored = mirrored
         self._objects = objects
         self._writer = writer
@@ -81,7 +84,8 @@ class DandisetWriter:
         withdraw: Callable[[Mapping[str, str], BranchWriter, Facts], dict[str, str]] | None = None,
     ) -> Written:
         """`leaving` are the addresses being let go of so far, None where that was forgotten; `withdraw` asks which of
-        them are gone for good."""
+        them are gone for good. `NoRoom`, and nothing done, where it would not fit."""
+        check_room(self._writer.folder, size_of([*releases, draft]), self._name, files=FILES)
         written = [(seen, self._history.add_release(seen)) for seen in releases]
         tip, changes = self._history.add_draft(draft)
         written.append((draft, tip))

@@ -89,6 +89,7 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
             "sync 1 2 3",
             "sync 4",
             "materialize 1",
+            "run --once",
             "status",
             "config show",
             "changes",

@@ -19,6 +19,8 @@ from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.errors import SomeFailed
 from mirror.git.process import run_git
+from mirror.store.activity import ActivityFile, Standing, Turn
+from mirror.store.job_marks import JobMark, write_job_mark
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 
@@ -68,7 +70,7 @@ def run(tmp_path: Path) -> Run:
 def rows(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
     assert done.returncode == 0, done.stderr
     found = [json.loads(line) for line in done.stdout.splitlines()]
-    return {row["dandiset"]: row for row in found}
+    return {row["dandiset"]: row for row in found if row["action"] == "status"}
 
 
 def note_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
@@ -126,12 +128,13 @@ def test_json_is_one_record_a_dandiset(run: Run, archive: DemoArchive, settings:
         "draft_commit": commit,
         "assets": 1,
         "bytes": len(b"a recording"),
-        "last_full_check": None,
+        "last_full_check": synced,  # whatever is new is read in full
         "pending": 0,
         "zarrs": 0,
         "zarrs_failed": {},
         "waiting": {},
         "failure": None,
+        "alarm": False,
         "drift": [],
         "vanished": None,
         "embargoed": None,
@@ -167,6 +170,82 @@ def test_a_failure_is_told_with_its_reason_since_when_and_how_often(
     sync(settings)
     assert rows(run("--json"))[bad]["failure"] is None
     assert note_lines(run()) == []
+
+
+def test_alarms_are_listed_first_and_marked(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    good, bad, worse = (archive.create_dandiset() for _ in range(3))
+    archive.add_asset(worse, "a//b.nwb", b"bad")
+    for _ in range(3):
+        sync(settings)
+    archive.add_asset(bad, "a//b.nwb", b"bad")
+    sync(settings)
+    assert list(rows(run("--json", DANDI_MIRROR_ALARM_AFTER="4"))) == [worse, good, bad]
+    assert list(rows(run("--json", DANDI_MIRROR_ALARM_AFTER="5"))) == [good, bad, worse]
+    found = rows(run("--json", DANDI_MIRROR_ALARM_AFTER="4"))
+    assert {identifier: row["alarm"] for identifier, row in found.items()} == {worse: True, good: False, bad: False}
+    assert datetime.fromisoformat(found[worse]["failure"]["next_try"]) >= datetime.fromisoformat(
+        found[worse]["failure"]["last"]
+    )
+    first, second = note_lines(run(DANDI_MIRROR_ALARM_AFTER="4"))
+    assert first.startswith("ALARM: failed 4 times since ")
+    assert second.startswith("failed at ")
+
+
+def records_of(done: subprocess.CompletedProcess[str], action: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    return [record for record in found if record["action"] == action]
+
+
+def test_what_is_being_done_is_told_with_how_far_it_is(run: Run, settings: Settings) -> None:
+    sync(settings)
+    file = ActivityFile(settings.store / "state", "dandi-mirror sync")
+    turn = Turn("000027", "2026-11-20T15:34:17+00:00", "draft: 5 of 9 assets listed")
+    file.note(lambda: Standing(total=8, done=2, seconds_to_go=90.0, current=(turn,)), job="sync")
+    try:
+        text, (record,) = run().stdout, records_of(run("--json"), "status-activity")
+    finally:
+        file.remove()
+    assert f"at work: `dandi-mirror sync`, process {os.getpid()} on " in text
+    assert "  Dandisets:  25% " in text
+    assert "2 of 8, 1 min 30 s to go" in text
+    assert "    000027  draft: 5 of 9 assets listed" in text
+    assert (record["command"], record["pid"], record["job"]) == ("dandi-mirror sync", os.getpid(), "sync")
+    assert (record["total"], record["done"], record["seconds_to_go"]) == (8, 2, 90.0)
+    assert record["current"] == {"000027": "draft: 5 of 9 assets listed"}
+    (nobody,) = records_of(run("--json"), "status-activity")
+    assert (nobody["command"], nobody["job"], nobody["current"]) == (None, None, {})
+    assert nobody.keys() == record.keys()
+    assert "at work" not in run().stdout
+
+
+def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settings) -> None:
+    sync(settings)
+    state = settings.store / "state"
+    begun = "2026-11-20T15:34:17+00:00"
+    write_job_mark(
+        state, JobMark(job="poll", since=begun, started=begun, ended=begun, seconds=1, counts={"changed": 2})
+    )
+    trouble = {"kind": "NoRoom", "trouble": "no room", "troubled_since": begun, "troubled_count": 3}
+    write_job_mark(state, JobMark(job="maintain", since=begun, started=begun, ended=begun, ok=False, **trouble))
+    file = ActivityFile(state, "dandi-mirror run")
+    file.note(Standing, next_jobs={"poll": "2026-11-20T15:44:17+00:00"}, at_once=True)
+    try:
+        text, found = run().stdout, {one["job"]: one for one in records_of(run("--json"), "status-job")}
+    finally:
+        file.remove()
+    assert "waiting: `dandi-mirror run`, process " in text
+    assert "\npoll      2026-11-20 15:34:17, took 1.0 s: 2 changed; next 2026-11-20 15:44:17\n" in text
+    assert "failed 3 times since 2026-11-20 15:34:17: no room\n" in text
+    assert {job: record["status"] for job, record in found.items()} == {
+        "poll": "ok",
+        "recheck": "ok",
+        "maintain": "error",
+    }
+    assert (found["poll"]["counts"], found["poll"]["next"]) == ({"changed": 2}, "2026-11-20T15:44:17+00:00")
+    assert (found["recheck"]["started"], found["recheck"]["counts"]) == (None, {})
+    assert (found["maintain"]["kind"], found["maintain"]["message"]) == ("NoRoom", "no room")
+    named = run("--json", "000001")
+    assert records_of(named, "status-job") == []  # who asks for one Dandiset is told of that
 
 
 def test_what_is_left_open_is_told(run: Run, archive: DemoArchive, settings: Settings) -> None:

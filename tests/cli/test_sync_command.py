@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -178,6 +179,32 @@ def test_progress_and_colours_are_for_terminals(
     assert "\x1b" not in piped.stdout + piped.stderr
 
 
+def test_a_sync_of_many_says_first_how_many_there_are_to_go(run: Run, archive: DemoArchive) -> None:
+    several = [archive.create_dandiset() for _ in range(12)]
+    run("sync", several[0])
+    done = run("sync")
+    assert done.stdout.splitlines()[0] == "1 of 12 Dandisets is up to date, 11 to go"
+    assert run("sync").stdout.startswith("0 changed, 12 unchanged")
+    assert "to go" not in run("sync", "--full", "--json").stdout
+
+
+def test_status_sees_a_sync_that_is_under_way(
+    archive: DemoArchive, identifiers: list[str], folder: Path, run: Run
+) -> None:
+    with held_back(archive, identifiers[0]), start(folder, "sync", "-J", "1") as process:
+        try:
+            assert archive_is_asked(archive, identifiers[0])
+            assert eventually(lambda: f"\n    {identifiers[0]}" in run("status").stdout)
+            assert f"at work: `dandi-mirror sync`, process {process.pid} on " in run("status").stdout
+            process.kill()
+            process.wait(10)
+            assert "at work" not in run("status").stdout  # what a dead process told is not believed
+        finally:
+            kill_group(process.pid)
+    run("sync")
+    assert not (folder / "store/state/activity.json").exists()
+
+
 def on_terminal(folder: Path, *args: str, **env: str) -> str:
     """What the program shows on a terminal."""
     terminal, other_end = os.openpty()
@@ -341,7 +368,11 @@ def test_an_interrupt_ends_soon_and_leaves_the_store_whole(
                 process.send_signal(signal.SIGINT)
             _, stderr = process.communicate(timeout=5)
             assert process.returncode == 130
-            assert stderr.lstrip("\n") == "dandi-mirror: error: interrupted\n"
+            error, how_far = stderr.lstrip("\n").splitlines()
+            assert error == "dandi-mirror: error: interrupted"
+            assert re.fullmatch(
+                r"  [012] of 3 Dandisets (is|are) up to date; the next sync goes on from there", how_far
+            )
             assert eventually(lambda: not members_of_group(process.pid))
         finally:
             kill_group(process.pid)

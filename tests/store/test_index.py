@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mirror.dataset.assets import ANNEXED, PENDING, TEXT, ZARR, Held
+from mirror.store.cache import IN_MEMORY
 from mirror.store.index import Index
 
 helds = st.builds(
@@ -107,3 +108,11 @@ def test_a_write_that_fails_leaves_nothing_behind(path: Path) -> None:
         assert index.version_ids(["a"]) == {}
         index.remember_version_ids([("b", "2")])
         assert index.version_ids(["b"]) == {"b": "2"}
+
+
+def test_an_index_in_memory_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with Index(IN_MEMORY) as index:
+        index.remember_version_ids([("a", "1")])
+        assert index.version_ids(["a"]) == {"a": "1"}
+    assert list(tmp_path.iterdir()) == []

@@ -249,6 +249,7 @@ def test_a_version_id_that_cannot_be_had_is_told_and_fails_nothing(
     """The content can be had without it: its plain address is recorded instead."""
     draft = dandisets[1]
     (asset,) = archive.dandiset(draft).draft.assets.values()
+    archive.add_asset(draft, "sub-M2/another.nwb", b"of which it can be had")
     assert asset.blob is not None
     archive.s3_faults.add(Status(503), path=asset.blob.blob_id, method="HEAD", times=FOREVER)
     outcome = outcomes(hasty(draft))[draft]
@@ -275,7 +276,7 @@ def test_what_failed_stays_bit_for_bit_and_is_repaired_by_the_next_sync(
     for count in (1, 2):
         assert results(hasty()) == {first: "failed"}
         failure = failure_of(store, first)
-        assert (failure.count, failure.kind) == (count, "ContentRefused")
+        assert (failure.count, failure.kind) == (count, "Unreachable")
         assert files_of(repository) == before
         assert failure.since <= failure.last
     assert Store.open(store).state(first).synced is not None  # that it was mirrored once is not forgotten
@@ -555,10 +556,11 @@ def test_a_worker_that_is_killed_fails_its_dandiset_and_the_next_sync_repairs(
 def test_a_worker_that_is_killed_takes_no_other_dandiset_with_it(
     held_back: list[HeldBack], dandisets: list[str], program: Callable[[], subprocess.Popen[str]]
 ) -> None:
-    """The pool stops its other workers too when one dies; what these were at is done again."""
     with program() as process:
         assert all(held.came.wait(20) for held in held_back)
         os.kill(min(workers_of(process.pid)), signal.SIGKILL)
+        for held in held_back:
+            held.let_go()
         stdout, _ = process.communicate(timeout=20)
     told = [line.split()[1] for line in stdout.splitlines()]
     assert len(told) == len(dandisets)

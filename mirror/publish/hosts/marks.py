@@ -120,8 +120,15 @@ class Marks:
 
     def _append(self, mark: Mark | HostMark) -> None:
         assert self._descriptor is not None
-        os.write(self._descriptor, msgspec.json.encode(mark) + b"\n")
-        os.fsync(self._descriptor)
+        end, line = os.fstat(self._descriptor).st_size, msgspec.json.encode(mark) + b"\n"
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+            os.fsync(self._descriptor)
+        except BaseException:
+            # Half a line would spoil the next one.
+            os.ftruncate(self._descriptor, end)
+            raise
         self._superseded = True
 
     def _fold(self) -> None:

@@ -30,6 +30,7 @@ from mirror.publish.hosts.target import Target
 from mirror.publish.hosts.targets import target_of
 from mirror.publish.hosts.turn import Turn
 from mirror.publish.publication import Publication
+from mirror.store.room import no_room_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,11 +63,18 @@ def push_all(
             with Marks(marks, host.name, place(host)) as of_host:
                 _Run(host, of_host, Waiting(patience or Patience()), digest, watcher, outcome).bring(publications)
         except Exception as error:  # one host that nobody foresaw does not stop the next, nor the sync
+            _raise_for_room(error)
             logger.exception("%s", host.name)
             outcome.stopped = _words(error)
         if watcher is not None:
             watcher.done(outcome)
     return outcomes
+
+
+def _raise_for_room(error: Exception) -> None:
+    """Where our own disk is full, no mark can be kept of what is pushed: that is no trouble of a host."""
+    if (full := no_room_of(error)) is not None:
+        raise full from error
 
 
 class _Run:
@@ -119,6 +127,7 @@ class _Run:
             except HostUnavailable:
                 raise
             except Exception as error:  # whatever a host may answer, the next repository's turn comes
+                _raise_for_room(error)
                 if not isinstance(error, MirrorError):
                     logger.exception("%s: %s", self._host.name, publication.name)
                 self._fail(publication.name, error)

@@ -111,7 +111,7 @@ class Catalogue:
     def writing(self) -> Iterator[None]:
         """What is written in this block is there whole, or not at all."""
         try:
-            with transaction(self.db):
+            with transaction(self.db, self._path):
                 yield
         except sqlite3.Error as error:
             kind = CatalogueDamaged if isinstance(error, sqlite3.DatabaseError) and is_damaged(error) else StoreError

@@ -15,7 +15,7 @@ from mirror.sync.zarr.commits import new_state
 from mirror.sync.zarr.held import HeldZarr
 from mirror.sync.zarr.recording import Recorded
 from mirror.sync.zarr.subject import Subject
-from mirror.sync.zarr.target import Target
+from mirror.sync.zarr.target import MANIFEST_BYTES, Target
 
 
 class ManifestTarget(Target):
@@ -31,6 +31,10 @@ class ManifestTarget(Target):
 
     def open(self, stack: ExitStack) -> None:
         self._undo = stack.enter_context(self.folder.writer("undo"))
+
+    @property
+    def bytes_a_file(self) -> int:
+        return MANIFEST_BYTES
 
     def record(self, folders: Iterable[Folder]) -> Recorded:
         return self.recorder(hash_object, None, self._changed).record(folders)

@@ -6,16 +6,19 @@ One Zarr's trouble stops neither its Dandiset nor another Zarr: where it stands 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from mirror.dataset.assets import ZARR, AssetEntry
 from mirror.dataset.zarr.checksum import Checksum
-from mirror.errors import MirrorError, Unreachable
+from mirror.errors import MirrorError, NoRoom, RecordRefused, Unreachable
 from mirror.git.objects import Oid
 from mirror.git.reader import Objects
+from mirror.store.store import Store
 from mirror.sync.mirrored import Mirrored
 from mirror.sync.observe import Observation
 from mirror.sync.trees import standing
+from mirror.sync.zarr.ahead import Ahead, Wanted, is_held
 from mirror.sync.zarr.held import HeldZarr
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.syncing import ZarrPending, ZarrSync
@@ -29,9 +32,14 @@ class ZarrMissing(Exception):
 
 @dataclass
 class ZarrLinker:
-    """Brings the Zarrs of one Dandiset up to date, in one of its turns."""
+    """Brings the Zarrs of one Dandiset up to date, in one of its turns, or finds that others should do so first."""
 
+    store: Store
     zarrs: ZarrSync
+    recorded: ZarrSync
+    """for those that were recorded ahead: it lists nothing once more that is as it should be"""
+    ahead: Ahead
+    everything: bool
     mirrored: Mirrored
     objects: Objects
     api: str
@@ -49,6 +57,7 @@ class ZarrLinker:
 
     def draft(self, seen: Observation) -> Observation:
         """The draft with its Zarrs: each as it is now; one that cannot be brought there, as it stands in ours."""
+        self.ahead.ask(self._to_record(seen), len(seen.assets))
         links: dict[str, Oid] = {}
         for entry in _zarrs(seen):
             link = self._linked(entry)
@@ -65,15 +74,52 @@ class ZarrLinker:
 
     def release(self, seen: Observation) -> Observation:
         """A published version with its Zarrs, each in the state that it was published in. Else `ZarrMissing`."""
+        self.ahead.ask(self._never_recorded(seen), len(seen.assets))
         links: dict[str, Oid] = {}
         for entry in _zarrs(seen):
             try:
-                links[entry.path] = self.zarrs.snapshot(self._subject(entry), Checksum.parse(entry.zarr_checksum or ""))
+                links[entry.path] = self._snapshot(entry)
             except ZarrPending:
                 raise ZarrMissing(f"{entry.path}: the archive is taking the Zarr in") from None
+            except NoRoom:
+                raise
             except MirrorError as error:
                 raise ZarrMissing(f"{entry.path}: {error.message}") from None
         return replace(seen, links=links)
+
+    def _snapshot(self, entry: AssetEntry) -> Oid:
+        done = self.ahead.done.get(_key(entry))
+        if done is not None and done.error is not None:
+            raise done.error
+        return self.zarrs.snapshot(self._subject(entry), Checksum.parse(entry.zarr_checksum or ""))
+
+    def _to_record(self, seen: Observation) -> Iterator[Wanted]:
+        """The Zarrs of a draft that are to be listed."""
+        if not self.ahead.rounds_left:
+            return
+        for wanted in self._wanted(seen):
+            if self.ahead.done_for_draft(wanted.key) is None and (
+                self.everything or not is_held(self.store, wanted.subject, wanted.checksum)
+            ):
+                yield wanted
+
+    def _never_recorded(self, seen: Observation) -> Iterator[Wanted]:
+        """The Zarrs of a published version of which nothing is held.
+
+        Of one that is held in another state, the published one is probably gone: each turn would break off for that.
+        """
+        if not self.ahead.rounds_left:
+            return
+        for wanted in self._wanted(seen):
+            if wanted.key not in self.ahead.done and not is_held(self.store, wanted.subject, None):
+                yield replace(wanted, published=True)
+
+    def _wanted(self, seen: Observation) -> Iterator[Wanted]:
+        for entry in _zarrs(seen):
+            try:
+                yield Wanted(self._subject(entry), Checksum.parse(entry.zarr_checksum or ""))
+            except RecordRefused:
+                continue  # its own turn tells of it
 
     def _linked(self, entry: AssetEntry) -> Oid | None:
         if entry.zarr_checksum is None:
@@ -82,6 +128,8 @@ class ZarrLinker:
             return self._synced(entry).oid
         except ZarrPending:
             self.unfinished.append(entry.path)
+        except NoRoom:
+            raise
         except MirrorError as error:
             logger.warning("%s: %s", entry.path, error)
             self.failed[entry.path] = error.message
@@ -100,18 +148,28 @@ class ZarrLinker:
         return result
 
     def _result(self, entry: AssetEntry, zarr_id: str, checksum: str) -> HeldZarr | Exception:
+        done = self.ahead.done_for_draft((zarr_id, checksum))
+        if done is not None and done.error is not None:
+            return done.error
         if self._unreachable is not None:
             return Unreachable(f"Zarr {zarr_id}: not asked for, since {self._unreachable.message}")
+        zarrs = self.zarrs if done is None else self.recorded
         try:
-            held, wrote = self.zarrs.sync(self._subject(entry), Checksum.parse(checksum))
+            held, wrote = zarrs.sync(self._subject(entry), Checksum.parse(checksum))
         except Unreachable as error:
             self._unreachable = error
             return error
         except (MirrorError, ZarrPending) as error:
             return error
-        if wrote:
+        if wrote or (done is not None and done.wrote):
             self.written.append(entry.path)
         return held
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a person should know of the Zarrs that were recorded, in this turn or ahead of it."""
+        ahead = [remark for done in self.ahead.done.values() for remark in done.remarks]
+        return [*ahead, *self.zarrs.remarks, *self.recorded.remarks]
 
     def _subject(self, entry: AssetEntry) -> Subject:
         return Subject(entry.held.blob or "", entry.s3_url or "", self.api, self.remote)
@@ -130,6 +188,10 @@ class ZarrLinker:
             return set()
         zarrs = [path for path, held in draft.assets.items() if held.kind == ZARR]
         return {path for path in zarrs if standing(self.objects, draft.tree, path) is None}
+
+
+def _key(entry: AssetEntry) -> tuple[str, str]:
+    return entry.held.blob or "", entry.zarr_checksum or ""
 
 
 def _zarrs(seen: Observation) -> list[AssetEntry]:

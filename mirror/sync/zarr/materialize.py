@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mirror.dataset.submodules import GITMODULES
-from mirror.errors import MirrorError, UsageError
+from mirror.errors import MirrorError, NoRoom, UsageError
+from mirror.store.room import telling_of_room
 from mirror.store.store import Store
 from mirror.sync.mirrored import DRAFT
 from mirror.sync.zarr.held import finish, held_zarr
@@ -47,7 +48,7 @@ def materialize(store: Store, zarr_id: str) -> Materialized:
     if not folder.path.is_dir() and not store.dataset(zarr_id).path.is_dir():
         return Materialized(zarr_id, "failed", "no such Zarr is mirrored here", path)
     try:
-        with folder.lock():
+        with telling_of_room(), folder.lock():
             held = held_zarr(store, folder)
             if held is None:
                 return Materialized(zarr_id, "failed", "nothing is held of this Zarr; `dandi-mirror sync` first", path)
@@ -56,6 +57,8 @@ def materialize(store: Store, zarr_id: str) -> Materialized:
                 return Materialized(zarr_id, "there", "has its repository already", path, held.oid.hex())
             states = len(held.commits) // 2
             held = materialized(store, folder, held)
+    except NoRoom:
+        raise  # it is no trouble of this Zarr
     except MirrorError as error:
         return Materialized(zarr_id, "failed", str(error), path)
     message = f"written, with {states} state{'s' if states > 1 else ''}: {held.checksum}"

@@ -17,6 +17,7 @@ from mirror.git.objects import BLOB, COMMIT, MODE_LINK, Commit, Entry, Oid
 from mirror.git.pack import PackWriter
 from mirror.git.reader import Objects
 from mirror.git.trees import Change, edit_tree
+from mirror.store.room import check_room
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.history import annex_commit
@@ -24,6 +25,7 @@ from mirror.sync.mirrored import ANNEX, DRAFT, TAGS
 from mirror.sync.repositories import opened
 from mirror.sync.zarr.addresses import BEFORE, KeyLines, NewBranch
 from mirror.sync.zarr.held import HeldZarr, checksum_in
+from mirror.sync.zarr.in_repository import REPOSITORY_BYTES
 from mirror.sync.zarr.recording import Recorder
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.trees import FolderTrees, own_entries
@@ -42,6 +44,7 @@ def materialized(store: Store, folder: ZarrFolder, held: HeldZarr) -> HeldZarr:
             f"the manifest of Zarr {held.zarr_id} is of an earlier layout, {origin.layout}",
             hint="the next `dandi-mirror sync` of a Dandiset that has it records it anew",
         )
+    check_room(folder.path, REPOSITORY_BYTES * held.checksum.files, f"Zarr {held.zarr_id}", files=32)
     remote = dandiapi_remote(api_remote_uuid(store.facts.instance_url), urlsplit(origin.api).netloc)
     subject = Subject(held.zarr_id, origin.address, origin.api, remote)
     with (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 from mirror.archive.s3 import ObjectVersion
@@ -17,6 +18,7 @@ from mirror.dataset.zarr.checksum import Checksum
 from mirror.dataset.zarr.folders import folders_of
 from mirror.errors import ManifestDamaged, ZarrDiffers
 from mirror.git.objects import Oid
+from mirror.store.room import check_room, telling_of_room
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.connection import Connection
@@ -30,6 +32,9 @@ from mirror.sync.zarr.target import Target
 logger = logging.getLogger(__name__)
 
 ATTEMPTS = 2
+
+_FILES = 32
+"""so many files a new repository has, and somewhat more"""
 
 _FAR_TOO_MANY = 4
 """A listing of so many times the files that were announced is not gone through to its end."""
@@ -66,7 +71,7 @@ class ZarrSync:
         """
         subject.check(self._connection.hosts)
         folder = self._store.zarr(subject.zarr_id)
-        with folder.lock():
+        with telling_of_room(), folder.lock():
             before = held = held_zarr(self._store, folder)
             if held is None or held.checksum != checksum or held.layout != NUMBER or self._everything:
                 held = self._recorded(folder, held, subject, checksum)
@@ -115,9 +120,12 @@ class ZarrSync:
         self, folder: ZarrFolder, held: HeldZarr | None, subject: Subject, expected: Checksum, *, jobs: int | None
     ) -> HeldZarr | Checksum:
         """List the Zarr and record it; what is held then or, where it is not as expected, its checksum."""
+        target = self._target(folder, held, subject, expected)
+        name = f"Zarr {subject.zarr_id}"
+        check_room(folder.path, target.bytes_a_file * expected.files, name, files=_FILES)
         try:
-            with self._target(folder, held, subject, expected) as target:
-                pages = self._pages(subject, expected, jobs)
+            with target:
+                pages = self._pages(subject, expected, folder.path, jobs)
                 recorded = target.record(folders_of(pages, subject.location.key))
                 if recorded.checksum != expected:
                     return recorded.checksum
@@ -144,10 +152,13 @@ class ZarrSync:
             raise ZarrPending(subject.zarr_id)
         return Checksum.parse(said)
 
-    def _pages(self, subject: Subject, expected: Checksum, jobs: int | None) -> Iterator[Sequence[ObjectVersion]]:
+    def _pages(
+        self, subject: Subject, expected: Checksum, room_at: Path, jobs: int | None
+    ) -> Iterator[Sequence[ObjectVersion]]:
         listed = 0
         for page in self._connection.bucket.current_objects(subject.location, jobs=jobs):
             listed += len(page)
+            check_room(room_at, 0, f"Zarr {subject.zarr_id}")  # how much of it differs shows only now
             if listed > _FAR_TOO_MANY * (expected.files + 1000):
                 raise ZarrDiffers(
                     f"Zarr {subject.zarr_id}: more than {listed:,} files are listed, not {expected.files:,}"

@@ -17,6 +17,9 @@ from mirror.sync.zarr.recording import Recorded, Recorder
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.trees import Add, FolderTrees, TakeKey, own_entries
 
+MANIFEST_BYTES = 64
+"""What a manifest has of each file; measured: 56."""
+
 
 class Target(ABC):
     """A state of a Zarr in the making. Leaving the block without `keep` leaves everything as it was."""
@@ -42,6 +45,12 @@ class Target(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.__exit__(kind, error, trace)
+
+    @property
+    @abstractmethod
+    def bytes_a_file(self) -> int:
+        """How much room each file of the Zarr takes, or a little less. What differs from a state that is held cannot
+        be known before."""
 
     @abstractmethod
     def record(self, folders: Iterable[Folder]) -> Recorded:

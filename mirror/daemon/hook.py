@@ -1,0 +1,166 @@
+"""`on_failure`: a command of the operator's that is handed what went wrong, and that it is over.
+
+It is given one JSON document on its standard input: the job's report, with `ok`, `recovered` (what had been handed over
+before, and works again), `store` and `host`. What goes on failing, as the archive's being down does at each poll,
+is handed over at once and then once an hour; a Dandiset each time it was tried, which happens after growing pauses.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mirror.daemon.bounded_command import run_bounded
+from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.errors import MirrorError
+from mirror.store.store import Store
+
+if TYPE_CHECKING:
+    from mirror.config import Settings
+    from mirror.sync.turn import Outcome
+
+logger = logging.getLogger(__name__)
+
+COMMAND_SECONDS = 60.0
+TOLD_AGAIN_SECONDS = 3600.0
+
+_MOST_WAITING = 100
+_SECRET_ENDS = ("_API_KEY", "_TOKEN")
+_NOT_ITS_OWN = frozenset(
+    {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM"}
+)
+
+
+@dataclass(frozen=True)
+class _Call:
+    command: str
+    document: bytes
+    environment: Mapping[str, str]
+
+
+class Hook(Listener):
+    """Runs the command, one at a time, in a thread of its own: jobs do not wait for it. `close` does."""
+
+    def __init__(self, *, seconds: float = COMMAND_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._settings: Settings | None = None
+        self._ailing: dict[str, float] | None = None
+        """what was handed over and is not known to be well, with the time of that"""
+        self._waiting: queue.Queue[_Call | None] = queue.Queue(_MOST_WAITING)
+        self._thread: threading.Thread | None = None
+        self._recovered: list[str] = []
+
+    def job_began(self, job: JobName, settings: Settings) -> None:  # noqa: ARG002 - as every listener has it
+        self._settings, self._recovered = settings, []
+        if self._ailing is None:
+            self._ailing = dict.fromkeys(_failing(settings), float("-inf"))
+
+    def done(self, outcome: Outcome) -> None:
+        # The archive that does not have it any more cannot make it fail any more.
+        if outcome.result != "failed" and self._ailing and self._ailing.pop(outcome.identifier, None) is not None:
+            self._recovered.append(outcome.identifier)
+
+    def job_ended(self, report: JobReport) -> None:
+        settings = self._settings
+        if settings is None or report.stopped:
+            return
+        news = self._news(report)
+        if settings.on_failure is None or not (news or self._recovered):
+            return
+        document = {
+            "store": str(settings.store),
+            "host": socket.gethostname(),
+            "ok": not report.failed,
+            "recovered": self._recovered,
+            **report.as_dict(settings.alarm_after),
+        }
+        call = _Call(
+            settings.on_failure, json.dumps(document, default=str).encode() + b"\n", clean_environment(settings)
+        )
+        self._hand_over(call)
+
+    def close(self) -> None:
+        """Let what is under way come to its end."""
+        if self._thread is None:
+            return
+        self._waiting.put(None)
+        self._thread.join(self._seconds + 5)
+
+    def _news(self, report: JobReport) -> bool:
+        """Whether there is something to hand over; keeps in mind what is."""
+        ailing, now = self._ailing if self._ailing is not None else {}, self._clock()
+        lasting = {f"{report.job}: {problem}" for problem in report.problems}
+        if report.trouble:
+            lasting.add(f"{report.job}: {report.kind}")
+        elif over := [key for key in ailing if key.startswith(f"{report.job}: ") and key not in lasting]:
+            self._recovered += over
+            for key in over:
+                del ailing[key]
+        due = [key for key in lasting if now - ailing.get(key, float("-inf")) >= TOLD_AGAIN_SECONDS]
+        failed = [outcome.identifier for outcome in report.failures]
+        ailing.update(dict.fromkeys([*due, *failed], now))
+        return bool(due or failed)
+
+    def _hand_over(self, call: _Call) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="on-failure", daemon=True)
+            self._thread.start()
+        try:
+            self._waiting.put_nowait(call)
+        except queue.Full:
+            logger.warning("on_failure: the command is too slow: a report is not handed over")
+
+    def _work(self) -> None:
+        while (call := self._waiting.get()) is not None:
+            try:
+                self._run(call)
+            except Exception:
+                logger.exception("on_failure")
+
+    def _run(self, call: _Call) -> None:
+        try:
+            ended = run_bounded(call.command, call.document, call.environment, seconds=self._seconds)
+        except subprocess.TimeoutExpired:
+            logger.warning("on_failure: the command was ended: it took more than %g s", self._seconds)
+            return
+        except OSError as error:
+            logger.warning("on_failure: the command cannot be run: %s", error.strerror or error)
+            return
+        if ended.output:
+            logger.debug("on_failure: the command said: %s", ended.output.decode(errors="replace").rstrip())
+        if ended.returncode:
+            logger.warning("on_failure: the command ended with %d", ended.returncode)
+
+
+def clean_environment(settings: Settings) -> dict[str, str]:
+    """Our environment without tokens, and without what is between us and whoever started us."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().endswith(_SECRET_ENDS) and name not in _NOT_ITS_OWN and name not in set(_tokens(settings))
+    }
+
+
+def _tokens(settings: Settings) -> Iterable[str]:
+    for host in settings.publish.hosts:
+        variable: Any = getattr(host, "token_variable", None)
+        if variable:
+            yield variable
+
+
+def _failing(settings: Settings) -> list[str]:
+    """Those that failed before this process was started, and may have been handed over then."""
+    try:
+        return [state.identifier for state in Store.open(settings.store).states() if state.failure is not None]
+    except MirrorError:
+        return []

@@ -1,0 +1,70 @@
+"""What a job leaves behind for the next, and for whoever asks: its mark."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+
+from mirror.daemon.listening import JOBS, JobName, JobReport
+from mirror.errors import MirrorError
+from mirror.store.job_marks import JobMark, read_job_marks, write_job_mark
+
+logger = logging.getLogger(__name__)
+
+_COUNTED = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")
+
+
+class Marks:
+    """The marks of a store's jobs. Where they cannot be written, the disk being full, we know them all the same."""
+
+    def __init__(self, state: Path) -> None:
+        self._state = state
+        self.marks: dict[JobName, JobMark] = {}
+
+    def read(self, now: datetime) -> None:
+        """Take up what is noted. A job that is not has been on the timetable from now on."""
+        self.marks = read_job_marks(self._state)
+        for job in JOBS:
+            if job not in self.marks:
+                self._note(JobMark(job=job, since=_text(now)))
+
+    def ended(self, report: JobReport) -> JobMark:
+        """Note how a job went."""
+        mark = marked(self.marks.get(report.job), report, datetime.now(UTC))
+        self._note(mark)
+        return mark
+
+    def _note(self, mark: JobMark) -> None:
+        self.marks[mark.job] = mark
+        if not self._state.is_dir():
+            return  # there is no store yet
+        try:
+            write_job_mark(self._state, mark)
+        except (OSError, MirrorError) as error:
+            logger.debug("the mark of the %s cannot be written: %s", mark.job, error)
+
+
+def marked(before: JobMark | None, report: JobReport, now: datetime) -> JobMark:
+    """The mark of a job after it was done once more."""
+    troubled = bool(report.trouble) and not report.stopped
+    since, count = (before.troubled_since, before.troubled_count) if before is not None else (None, 0)
+    told = report.as_dict(alarm_after=1)
+    return JobMark(
+        job=report.job,
+        since=before.since if before is not None else report.started,
+        started=report.started,
+        ended=_text(now),
+        seconds=round(report.seconds, 3),
+        ok=not report.trouble and not report.failed,
+        unfinished=bool(report.trouble),
+        kind=report.kind,
+        trouble=report.trouble,
+        troubled_since=(since or report.started) if troubled else None,
+        troubled_count=count + 1 if troubled else 0,
+        counts={name: told[name] for name in _COUNTED if told[name]},
+    )
+
+
+def _text(now: datetime) -> str:
+    return now.astimezone(UTC).isoformat(timespec="seconds")

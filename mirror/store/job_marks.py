@@ -1,0 +1,82 @@
+"""What is remembered of the daemon's jobs over restarts: when each was last done, and how it went.
+
+One small file, `state/jobs.json`. Losing it costs a job done early, never data.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from mirror.store.files import remove_temporaries, write_file
+
+JobName = Literal["poll", "recheck", "maintain"]
+JOB_NAMES: tuple[JobName, ...] = ("poll", "recheck", "maintain")
+"""In the order in which they are done when all are due."""
+
+_FILE = "jobs.json"
+_writing = threading.Lock()
+
+
+class JobMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One job, as it last was."""
+
+    job: JobName
+    since: str
+    """when it was first on the timetable: from then on its times count"""
+    started: str | None = None
+    """None: it was never done"""
+    ended: str | None = None
+    seconds: float = 0.0
+    ok: bool = True
+    """it came to its end, and nothing failed"""
+    unfinished: bool = False
+    """it did not come to its end, and is due at once at the next start"""
+    kind: str = ""
+    """the kind of error that ended it"""
+    trouble: str = ""
+    """why it did not come to its end"""
+    troubled_since: str | None = None
+    """when it first did not, of the times in a row"""
+    troubled_count: int = 0
+    """how many times in a row it did not"""
+    counts: dict[str, int] = {}
+    """how many Dandisets changed, failed and so on"""
+
+
+def moment_of(text: str | None) -> datetime | None:
+    """A time that a mark has; None for one that nobody can read."""
+    try:
+        found = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
+def read_job_marks(state: Path) -> dict[JobName, JobMark]:
+    """The marks in this `state` folder; none when there is no file, or one that nobody can read."""
+    try:
+        marks = msgspec.json.decode((state / _FILE).read_bytes(), type=list[JobMark])
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return {}
+    return {mark.job: mark for mark in marks}
+
+
+def write_job_mark(state: Path, mark: JobMark) -> None:
+    """Note one; those of the other jobs stay."""
+    with _writing:
+        marks = {**read_job_marks(state), mark.job: mark}
+        if marks == read_job_marks(state):
+            return
+        remove_temporaries(state, _FILE)
+        write_file(state / _FILE, _encoded(marks))
+
+
+def _encoded(marks: Mapping[JobName, JobMark]) -> bytes:
+    in_order = [marks[job] for job in JOB_NAMES if job in marks]
+    return msgspec.json.format(msgspec.json.encode(in_order), indent=1) + b"\n"

@@ -1,0 +1,88 @@
+"""What the daemon makes of how a job went."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mirror.config import Settings
+from mirror.daemon.doorbell import Doorbell
+from mirror.daemon.listening import JobName, JobReport
+from mirror.daemon.notify import Notifier
+from mirror.daemon.service import Service
+from mirror.store.job_marks import read_job_marks
+
+STARTED = "2026-11-21T15:34:00+00:00"
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    (tmp_path / "state").mkdir()
+    settings = Settings(store=tmp_path)
+    with Doorbell() as bell:
+        yield Service(settings, lambda: settings, Notifier(), bell)
+
+
+def report(job: JobName, kind: str = "") -> JobReport:
+    return JobReport(job, STARTED, 1.0, kind=kind, trouble="because" if kind else "")
+
+
+def waits(service: Service) -> float | None:
+    return service._agenda.seconds_to_wait()
+
+
+def test_a_recheck_that_ran_into_trouble_is_tried_again_after_growing_pauses(service: Service) -> None:
+    for minutes in (10, 20, 40):
+        service._conclude(report("recheck", "ArchiveDown"), made_room=False)
+        assert waits(service) == pytest.approx(minutes * 60, abs=5)
+    service._conclude(report("recheck"), made_room=False)
+    service._agenda.postpone("recheck", 0)
+    service._agenda.take()
+    service._conclude(report("recheck", "NoRoom"), made_room=False)
+    assert waits(service) == pytest.approx(600, abs=5)
+
+
+def test_a_poll_that_ran_into_trouble_waits_for_its_usual_time(service: Service) -> None:
+    service._conclude(report("poll", "NoRoom"), made_room=False)
+    assert waits(service) is None
+
+
+def test_a_recheck_that_made_room_goes_on_as_soon_as_the_poll_is_done(service: Service) -> None:
+    service._agenda.due("recheck")
+    assert service._agenda.take() == "recheck"
+    service._agenda.due("poll")
+    service._conclude(report("recheck", "Stopped"), made_room=True)
+    assert [service._agenda.take(), service._agenda.take()] == ["poll", "recheck"]
+
+
+def test_what_a_job_came_to_is_remembered_over_restarts(service: Service, tmp_path: Path) -> None:
+    service._conclude(report("poll", "ArchiveDown"), made_room=False)
+    mark = read_job_marks(tmp_path / "state")["poll"]
+    assert (mark.kind, mark.trouble, mark.ok) == ("ArchiveDown", "because", False)
+
+
+def test_troubles_are_logged_with_their_facts_for_programs(service: Service, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "mirror.daemon"):
+        service._conclude(report("poll", "NoRoom"), made_room=False)
+        service._conclude(report("poll", "NoRoom"), made_room=False)
+        service._conclude(report("poll"), made_room=False)
+    told = [record.__dict__["fields"] for record in caplog.records]
+    assert told == [
+        {"event": "trouble", "job": "poll", "kind": "NoRoom", "trouble": "because"},
+        {"event": "trouble-over", "job": "poll"},
+    ]
+
+
+def test_settings_that_cannot_be_read_for_a_reason_nobody_foresaw_do_not_end_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def read() -> Settings:
+        raise RuntimeError("a bug")
+
+    with Doorbell() as bell:
+        service = Service(Settings(store=tmp_path), read, Notifier(), bell)
+        service._reload()
+    assert "stay as they were" in caplog.text

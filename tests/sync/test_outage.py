@@ -1,0 +1,217 @@
+"""When the archive is out of order no Dandiset is to blame; and a run that is to stop stops between two of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from mirror.archive.bucket import Bucket
+from mirror.archive.client import ArchiveClient
+from mirror.archive.instances import content_hosts
+from mirror.config import Settings
+from mirror.demo import DemoArchive
+from mirror.demo.faults import Fault, Reset, Status, html_page
+from mirror.errors import ArchiveDown, MirrorError, NoRoom, SomeFailed, Stopped
+from mirror.publish.publishing import Publisher
+from mirror.store.store import Store
+from mirror.sync.connection import Connection
+from mirror.sync.dandiset import DandisetSync, layout_of
+from mirror.sync.engine import Report, sync
+from mirror.sync.outage import judged
+from mirror.sync.turn import Outcome
+
+MakeSettings = Callable[..., Settings]
+DANDISETS = 6
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few tries, and no pauses between them."""
+
+    def connect(settings: Settings) -> Connection:
+        archive = settings.archive
+        client = ArchiveClient(archive.api_url, tries=2, sleep=lambda _: None)
+        return Connection(
+            client, Bucket(client.http, archive.s3_endpoint), content_hosts(archive.api_url, archive.s3_endpoint)
+        )
+
+    monkeypatch.setattr(Connection, "open", connect)
+
+
+@pytest.fixture
+def dandisets(archive: DemoArchive) -> list[str]:
+    """Dandisets with a text each, mirrored in this order."""
+    identifiers = []
+    for number in range(DANDISETS):
+        identifiers.append(identifier := archive.create_dandiset(f"Number {number}"))
+        archive.add_asset(identifier, "README.md", b"# Number %d\n" % number)
+        archive.add_asset(identifier, "sub-1/sub-1.nwb", b"%d" % number)
+    return identifiers
+
+
+def outcome(identifier: str, kind: str = "") -> Outcome:
+    return Outcome(identifier, "failed" if kind else "changed", kind, kind=kind)
+
+
+# --- the judgement -----------------------------------------------------------------------------------------------
+
+
+def judge(kinds: str, troubles: list[str | None]) -> tuple[str, list[str], str]:
+    """Who passed, who was acquitted, and what was said. U: no answer, B: nonsense, R: refused, `.`: went well."""
+    names = {"U": "Unreachable", "B": "BadAnswer", "R": "PathRefused", ".": ""}
+    turns: Iterator[Outcome] = iter([outcome(str(number), names[kind]) for number, kind in enumerate(kinds)])
+    answers, acquitted, passed, said = iter(troubles), [], [], ""
+    try:
+        for one in judged(turns, partial(next, answers), acquitted.append):
+            passed.append(one.identifier)
+    except ArchiveDown as error:
+        said = error.message
+    return "".join(passed), acquitted, said
+
+
+@pytest.mark.parametrize("kinds", ["....", ".R.R", ".UU.", ".U.U.U", "BBBB", "R", "UU"])
+def test_failures_while_the_archive_answers_are_the_dandisets_own(kinds: str) -> None:
+    passed, acquitted, said = judge(kinds, [None] * 9)
+    assert sorted(passed) == [str(number) for number in range(len(kinds))]
+    assert (acquitted, said) == ([], "")
+
+
+@pytest.mark.parametrize("kind", ["U", "B"])
+def test_when_the_archive_does_not_answer_either_it_is_to_blame(kind: str) -> None:
+    assert judge(f"..{kind}..", ["connection refused"]) == ("01", ["2"], "connection refused")
+
+
+def test_three_in_a_row_without_an_answer_are_no_accident() -> None:
+    passed, acquitted, said = judge(".UUU.", [None] * 3)
+    assert (passed, acquitted) == ("0", ["1", "2", "3"])
+    assert "3 Dandisets in a row got no answer" in said
+
+
+def test_a_refusal_is_not_looked_into() -> None:
+    assert judge("RRR", []) == ("012", [], "")
+
+
+# --- a sync of an archive that goes down -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [Reset(), Status(503), html_page()], ids=["reset", "503", "nonsense"])
+def test_an_archive_that_goes_down_in_the_middle_cuts_the_run_short_and_is_charged_to_nobody(
+    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str], fault: Fault
+) -> None:
+    class Down:
+        """Is told how it goes, and cuts the wire after the second Dandiset."""
+
+        def __init__(self) -> None:
+            self.seen: list[str] = []
+
+        def polled(self, found: object) -> None: ...
+        def begun(self, identifier: str) -> None: ...
+        def working(self, identifier: str, how_far: str) -> None: ...
+
+        def done(self, outcome: Outcome) -> None:
+            self.seen.append(outcome.result)
+            if len(self.seen) == 2:
+                archive.api_faults.add(fault, times=None)
+
+    watcher = Down()
+    with Publisher(settings(), layout_of(settings())) as publisher:
+        report = sync(settings(), watcher=watcher, follower=publisher)
+    assert watcher.seen == ["changed", "changed"]
+    assert isinstance(report.cut_short, ArchiveDown)
+    assert report.left == DANDISETS - 2
+    kept = Store.open(store)
+    assert [kept.state(one).failure for one in dandisets] == [None] * DANDISETS
+    # What was mirrored is published all the same.
+    assert [written.name for written in publisher.published.superdatasets] == ["dandisets"]
+    with pytest.raises(ArchiveDown):
+        report.check()
+
+    archive.api_faults.clear()
+    again = sync(settings())
+    assert (again.count("changed"), again.still, again.left) == (DANDISETS - 2, 2, 0)
+
+
+def test_a_bucket_that_goes_down_cuts_the_run_short_too(
+    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str]
+) -> None:
+    archive.s3_faults.add(Status(503), times=None)
+    report = sync(settings())
+    assert isinstance(report.cut_short, ArchiveDown)
+    assert (report.outcomes, report.left) == ([], DANDISETS)
+    kept = Store.open(store)
+    assert [kept.state(one).failure for one in dandisets] == [None] * DANDISETS
+    archive.s3_faults.clear()
+    assert sync(settings()).count("changed") == DANDISETS
+
+
+def test_what_the_chain_of_releases_knows_does_not_go_beyond_a_run_that_was_cut_short(
+    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str]
+) -> None:
+    sync(settings())
+    before = Store.open(store).frontier()
+    archive.clock.advance(seconds=60)
+    archive.add_asset(dandisets[0], "a.txt", b"a")
+    archive.publish(dandisets[0])
+    archive.api_faults.add(Reset(), path=r"/dandisets/\d+/versions/", times=None)
+    archive.api_faults.add(Reset(), path=r"/info/$", after=1, times=None)
+    report = sync(settings())
+    assert isinstance(report.cut_short, ArchiveDown)
+    assert Store.open(store).frontier() == before
+
+
+# --- stopping ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("dandisets")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_run_that_is_to_stop_finishes_what_is_in_hand(settings: MakeSettings, store: Path, jobs: int) -> None:
+    finished: list[str] = []
+
+    class Listening:
+        def polled(self, found: object) -> None: ...
+        def begun(self, identifier: str) -> None: ...
+        def working(self, identifier: str, how_far: str) -> None: ...
+
+        def done(self, outcome: Outcome) -> None:
+            finished.append(outcome.identifier)
+
+    report = sync(settings(jobs=jobs), watcher=Listening(), stop=lambda: len(finished) >= 2)
+    assert isinstance(report.cut_short, Stopped)
+    assert 2 <= len(finished) <= 2 + jobs
+    assert report.left == DANDISETS - len(finished)
+    report.check()  # it is no error
+    kept = Store.open(store)
+    assert sorted(finished) == kept.dandisets()
+    assert sync(settings()).count("changed") == DANDISETS - len(finished)
+
+
+def test_a_full_disk_ends_the_run_and_is_charged_to_nobody(
+    settings: MakeSettings, store: Path, dandisets: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = DandisetSync.run
+
+    def run(self: DandisetSync, state: object) -> object:
+        if self.identifier == dandisets[2]:
+            raise OSError(28, "No space left on device", "pack")
+        return honest(self, state)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(DandisetSync, "run", run)
+    report = sync(settings())
+    assert isinstance(report.cut_short, NoRoom)
+    assert "pack" in str(report.cut_short)
+    assert report.left >= DANDISETS - 3
+    assert [Store.open(store).state(one).failure for one in dandisets] == [None] * DANDISETS
+    with pytest.raises(NoRoom):
+        report.check()
+
+
+def test_a_report_tells_of_failures_only_when_it_was_not_cut_short() -> None:
+    report = Report(outcomes=[outcome("000001", "PathRefused")])
+    with pytest.raises(SomeFailed):
+        report.check()
+    report.cut_short = ArchiveDown("nobody there")
+    with pytest.raises(MirrorError, match="nobody there"):
+        report.check()

@@ -1,0 +1,327 @@
+"""Several processes do the work of one, and come to the same; whatever happens to one of them."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mirror.archive.bucket import Bucket
+from mirror.archive.client import ArchiveClient
+from mirror.archive.http import Tally
+from mirror.archive.instances import content_hosts
+from mirror.config import Settings
+from mirror.demo.faults import Before, Status
+from mirror.errors import Stopped
+from mirror.store.store import Store
+from mirror.sync.connection import Connection
+from mirror.sync.engine import Report, sync
+from mirror.sync.pools.here import Here
+from mirror.sync.work import DandisetWork, _Todo, _Told, _Turns, work_through
+from mirror.sync.zarr.ahead import Ahead
+
+if TYPE_CHECKING:
+    from tests.sync.conftest import MakeSettings, MirrorOnce
+    from tests.sync.work.conftest import AllRefs, HeldBack, Witness, World
+
+Soon = Callable[..., bool]
+
+
+def results(report: Report) -> dict[str, str]:
+    return {outcome.identifier: outcome.result for outcome in report.outcomes}
+
+
+def workers() -> set[int]:
+    return {process.pid for process in multiprocessing.active_children() if process.pid is not None}
+
+
+@pytest.fixture
+def alone(mirror_once: MirrorOnce, tmp_path: Path) -> Callable[[], Path]:
+    """A store that one process mirrored the archive into, to compare with."""
+
+    def mirrored() -> Path:
+        mirror_once(store=tmp_path / "alone", jobs=1)
+        return tmp_path / "alone"
+
+    return mirrored
+
+
+# --- the same, whoever does it -------------------------------------------------------------------------------------
+
+
+def test_what_several_processes_write_is_what_one_writes(
+    world: World, mirror_once: MirrorOnce, store: Path, all_refs: AllRefs, alone: Callable[[], Path]
+) -> None:
+    assert results(mirror_once(jobs=2)) == dict.fromkeys(world.all, "changed")
+    assert all_refs(store) == all_refs(alone())
+    assert results(mirror_once(jobs=2, everything=True)) == dict.fromkeys(world.all, "unchanged")
+
+
+def test_the_zarrs_of_one_dandiset_are_recorded_side_by_side(
+    world: World, mirror_once: MirrorOnce, store: Path, all_refs: AllRefs, alone: Callable[[], Path]
+) -> None:
+    together = threading.Barrier(2)
+    for zarr_id in world.zarr_ids[:2]:
+        world.archive.s3_faults.add(Before(lambda: together.wait(60)), path=f"prefix=zarr/{zarr_id}")
+    report = mirror_once(world.zarrs, jobs=2)
+    assert not together.broken
+    assert results(report) == {world.zarrs: "changed"}
+    assert "3 Zarrs written" in report.outcomes[0].message
+    assert {name: refs for name, refs in all_refs(alone()).items() if name in all_refs(store)} == all_refs(store)
+
+
+def test_the_zarrs_of_a_published_version_are_recorded_side_by_side(
+    world: World, mirror_once: MirrorOnce, store: Path, all_refs: AllRefs, alone: Callable[[], Path]
+) -> None:
+    world.archive.publish(world.zarrs, allow_zarrs=True)
+    world.archive.change_zarr(world.zarrs, "sub-M3/c.ome.zarr", {"0/0": b"changed since"})
+    together = threading.Barrier(2)
+    for zarr_id in world.zarr_ids[:2]:
+        world.archive.s3_faults.add(Before(lambda: together.wait(60)), path=f"prefix=zarr/{zarr_id}")
+    assert results(mirror_once(jobs=2)) == dict.fromkeys(world.all, "changed")
+    assert not together.broken
+    assert all_refs(store) == all_refs(alone())
+    state, state_alone = Store.open(store).state(world.zarrs), Store.open(alone()).state(world.zarrs)
+    assert state.waiting == state_alone.waiting
+    assert "not in the state that was published" in next(iter(state.waiting.values()))
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_a_zarr_is_listed_as_often_by_several_as_by_one(
+    everything: bool, world: World, mirror_once: MirrorOnce, tmp_path: Path
+) -> None:
+    counts = []
+    for jobs in (1, 2):
+        there = tmp_path / str(jobs)
+        mirror_once(store=there, jobs=jobs)
+        if everything:
+            world.archive.requests.clear()
+            mirror_once(store=there, jobs=jobs, everything=True)
+        counts.append([world.archive.requests.count(path=f"prefix=zarr/{zarr_id}") for zarr_id in world.zarr_ids])
+        world.archive.requests.clear()
+    assert counts[0] == counts[1] == [1, 1, 1]
+
+
+def test_small_zarrs_are_recorded_in_the_turn_of_their_dandiset(world: World, mirror_once: MirrorOnce) -> None:
+    mirror_once(world.small, jobs=2)
+    assert world.archive.requests.count(path=rf"/{world.small}/versions/draft/assets/\?") == 1
+    mirror_once(world.zarrs, jobs=2)
+    assert world.archive.requests.count(path=rf"/{world.zarrs}/versions/draft/assets/\?") == 2
+
+
+def test_a_zarr_that_fails_fails_as_in_the_turn_of_its_dandiset(
+    world: World, mirror_once: MirrorOnce, store: Path, all_refs: AllRefs, alone: Callable[[], Path]
+) -> None:
+    world.archive.ingest_zarr(world.zarrs, "sub-M3/b.ome.zarr", checksum=f"{'0' * 32}-{800}--9000")
+    report = mirror_once(jobs=2)
+    assert results(report) == dict.fromkeys(world.all, "changed") | {world.zarrs: "failed"}
+    state, state_alone = Store.open(store).state(world.zarrs), Store.open(alone()).state(world.zarrs)
+    assert list(state.zarrs_failed) == ["sub-M3/b.ome.zarr"]
+    assert "add up to" in state.zarrs_failed["sub-M3/b.ome.zarr"]
+    assert (state.zarrs_failed, state.failure and state.failure.message) == (
+        state_alone.zarrs_failed,
+        state_alone.failure and state_alone.failure.message,
+    )
+    assert all_refs(store) == all_refs(alone())
+
+
+def test_when_the_bucket_does_not_answer_it_is_not_asked_for_every_zarr(
+    world: World, settings: MakeSettings, store: Path
+) -> None:
+    world.archive.s3_faults.add(Status(503), path="prefix=zarr/", times=None)
+    chosen, archive = settings(jobs=2), settings().archive
+    client = ArchiveClient(archive.api_url, tries=1)
+    connection = Connection(
+        client, Bucket(client.http, archive.s3_endpoint), content_hosts(archive.api_url, archive.s3_endpoint)
+    )
+    ours = Store.open_or_create(store, connection.instance)
+    todo = _Todo([DandisetWork(world.zarrs, ahead=Ahead.allowed())])
+    turns = _Turns(ours, todo, lambda: False, lambda _: None)
+    [outcome] = turns.outcomes(Here(chosen, ours, connection, _Told(None)))
+    assert outcome.kind == "ZarrsFailed"
+    assert world.archive.requests.count(server="s3", path="prefix=zarr/") == 1
+    reasons = list(ours.state(world.zarrs).zarrs_failed.values())
+    assert len(reasons) == 3
+    assert sum("not asked for, since" in reason for reason in reasons) == 2
+
+
+# --- what one hears of it ------------------------------------------------------------------------------------------
+
+
+def test_how_far_it_is_is_heard_from_other_processes(world: World, settings: MakeSettings, witness: Witness) -> None:
+    sync(settings(jobs=2), watcher=witness)
+    for identifier in world.all:
+        told = [what for what, who in witness.told if who == identifier]
+        assert (told[0], told[-1]) == ("begun", "done")
+        assert (told.count("begun"), told.count("done")) == (1, 1)
+        assert "working" in told
+    assert any("800 of 800 files listed" in line for line in witness.how_far)
+    begun = [who for what, who in witness.told if what == "begun"]
+    assert begun[0] == world.published, "the largest comes first"
+
+
+def test_what_processes_asked_of_the_archive_is_told(world: World, mirror_once: MirrorOnce) -> None:
+    report = mirror_once(jobs=2)
+    counted = {kind: sum(n for (of, _), n in report.asked.answers.items() if of == kind) for kind in ("api", "s3")}
+    assert counted == {kind: world.archive.requests.count(server=kind) for kind in ("api", "s3")}
+    assert report.asked.bytes["s3"] > 3 * 800 * 100
+
+
+# --- stopping ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_when_asked_to_stop_what_is_under_way_is_finished_and_the_rest_left(
+    jobs: int,
+    world: World,
+    settings: MakeSettings,
+    witness: Witness,
+    mirror_once: MirrorOnce,
+    store: Path,
+    all_refs: AllRefs,
+    alone: Callable[[], Path],
+) -> None:
+    def stop() -> bool:
+        return any(what == "done" for what, _ in witness.told)
+
+    report = sync(settings(jobs=jobs), watcher=witness, stop=stop)
+    begun = {who for what, who in witness.told if what == "begun"}
+    assert isinstance(report.cut_short, Stopped)
+    assert 0 < len(report.outcomes) < len(world.all)
+    assert report.left == len(world.all) - len(report.outcomes)
+    # A Dandiset whose Zarrs come first may have been begun, and is left nevertheless.
+    assert {outcome.identifier for outcome in report.outcomes} >= begun - {world.zarrs}
+    rest = mirror_once(jobs=jobs)
+    assert {outcome.identifier for outcome in rest.outcomes} == world.all - set(results(report))
+    assert all_refs(store) == all_refs(alone())
+
+
+def test_whoever_interrupts_does_not_wait_for_what_is_under_way(
+    world: World, settings: MakeSettings, store: Path, soon: Soon
+) -> None:
+    held = world.hold_back(world.draft)
+    chosen = settings(jobs=2)
+    with closing(Connection.open(chosen)) as connection:
+        ours = Store.open_or_create(store, connection.instance)
+        work = [DandisetWork(world.draft), DandisetWork(world.published)]
+        asked: list[Tally] = []
+        outcomes = work_through(chosen, ours, connection, work, watcher=None, stop=lambda: False, asked=asked.append)
+        with closing(outcomes):
+            assert next(outcomes).identifier == world.published
+            assert held.came.wait(60)
+            started = time.monotonic()
+    assert time.monotonic() - started < 10
+    assert soon(lambda: not workers())
+    held.let_go()
+
+
+# --- processes that are killed -------------------------------------------------------------------------------------
+
+
+def in_background(settings: Settings, during: Callable[[Future[Report]], None], **options: Any) -> Report:
+    """Sync, and meanwhile do something here."""
+    with ThreadPoolExecutor(1) as thread:
+        running = thread.submit(sync, settings, **options)
+        try:
+            during(running)
+        except BaseException:
+            kill(workers())
+            raise
+        return running.result(180)
+
+
+def kill(pids: Iterable[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def killing_at(held: HeldBack) -> Callable[[Future[Report]], None]:
+    """Kills whatever is at work each time that this is come to."""
+
+    def during(running: Future[Report]) -> None:
+        while not running.done():
+            if held.one_more_came(0.1):
+                kill(workers())
+
+    return during
+
+
+def test_a_killed_process_takes_nothing_with_it_but_its_item_which_is_tried_again(
+    world: World, settings: MakeSettings, store: Path, all_refs: AllRefs, alone: Callable[[], Path]
+) -> None:
+    held = [world.hold_back(world.published), world.hold_back(world.draft)]
+
+    def during(_: Future[Report]) -> None:
+        assert all(each.came.wait(60) for each in held)
+        kill([min(workers())])
+        for each in held:
+            each.let_go()
+
+    report = in_background(settings(jobs=2), during, named=[world.published, world.draft])
+    assert results(report) == {world.published: "changed", world.draft: "changed"}
+    mirror = {name: refs for name, refs in all_refs(alone()).items() if name in (world.published, world.draft)}
+    assert all_refs(store) == mirror
+
+
+def test_a_dandiset_whose_processes_are_killed_fails_and_the_others_do_not(
+    world: World, settings: MakeSettings, store: Path
+) -> None:
+    held = world.hold_back(world.draft, times=None)
+
+    report = in_background(settings(jobs=2), killing_at(held))
+    held.let_go()
+    assert results(report) == dict.fromkeys(world.all, "changed") | {world.draft: "failed"}
+    failed = next(outcome for outcome in report.outcomes if outcome.result == "failed")
+    assert failed.kind == "Killed"
+    assert failed.failure == Store.open(store).state(world.draft).failure
+    assert "was killed" in failed.message
+
+
+def test_a_zarr_whose_processes_are_killed_fails_and_the_others_of_its_dandiset_do_not(
+    world: World,
+    settings: MakeSettings,
+    store: Path,
+    mirror_once: MirrorOnce,
+    all_refs: AllRefs,
+    alone: Callable[[], Path],
+) -> None:
+    held = world.hold_back_zarr(world.zarr_ids[1], times=None)
+
+    report = in_background(settings(jobs=2), killing_at(held), named=[world.zarrs])
+    held.let_go()
+    assert results(report) == {world.zarrs: "failed"}
+    state = Store.open(store).state(world.zarrs)
+    assert list(state.zarrs_failed) == ["sub-M3/b.ome.zarr"]
+    assert "was killed" in state.zarrs_failed["sub-M3/b.ome.zarr"]
+    world.archive.s3_faults.clear()
+    assert results(mirror_once(jobs=2))[world.zarrs] == "changed"
+    assert set(all_refs(store)) == set(all_refs(alone()))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_all_processes_is_for_the_first_of_them_to_heed(
+    signum: signal.Signals, world: World, settings: MakeSettings
+) -> None:
+    held: HeldBack = world.hold_back(world.draft)
+
+    def during(_: Future[Report]) -> None:
+        assert held.came.wait(60)
+        for pid in workers():
+            os.kill(pid, signum)
+        time.sleep(0.2)
+        held.let_go()
+
+    report = in_background(settings(jobs=2), during)
+    assert results(report) == dict.fromkeys(world.all, "changed")
+    assert world.archive.requests.count(path=rf"/{world.draft}/versions/draft/assets/\?") == 1, "nothing is done again"
