@@ -91,7 +91,7 @@ class Bucket:
         """The current version of an object; None where the bucket keeps none."""
 
         def read(reply: Reply) -> str | None:
-            _check(reply, subject)
+            _check_object(reply, subject)
             version_id = reply.headers.get("x-amz-version-id")
             return None if version_id == "null" else version_id or None
 
@@ -106,7 +106,7 @@ class Bucket:
             # 405 is how S3 answers for a version that is a delete marker.
             if reply.status in (404, 410) or (reply.status == 405 and "x-amz-delete-marker" in reply.headers):
                 return False
-            _check(reply, subject)
+            _check_object(reply, subject)
             return True
 
         location = parse_location(url)
@@ -120,7 +120,7 @@ class Bucket:
         """
 
         def read(reply: Reply) -> bytes:
-            _check(reply, subject)
+            _check_object(reply, subject)
             return reply.body
 
         location = parse_location(source) if isinstance(source, str) else source
@@ -297,3 +297,10 @@ def _check(reply: Reply, subject: str) -> None:
         # Where a bucket may not be listed, S3 says this of objects that are not there, too.
         raise NotAllowed(f"{subject}: the bucket does not give this to everybody (HTTP {reply.status})")
     raise BadAnswer(f"{subject}: HTTP {reply.status}")
+
+
+def _check_object(reply: Reply, subject: str) -> None:
+    """As `_check`, where an object was asked for: a page that some proxy puts in its place is none."""
+    _check(reply, subject)
+    if "ETag" not in reply.headers:
+        raise Malformed("an answer that is not the bucket's: it has no ETag")

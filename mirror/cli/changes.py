@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import human_size
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, printable
-from mirror.cli.status import human_size
 from mirror.dataset.times import moment
 from mirror.errors import Interrupted, RecordRefused
 

@@ -76,6 +76,6 @@ log_level_option = click.option(
     callback=_set_level,
     expose_value=False,
     is_eager=True,
-    help=f"Log from this level on, to stderr.  [default: {logs.USUAL_LEVEL}]",
+    help=f"Log from this level on, to stderr.  [default: {logs.USUAL_LEVEL}; of run: info]",
 )
 """Gives a command `-l`, which works before the command's name and after it."""

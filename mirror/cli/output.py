@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mirror.cli.progress import bars_aside
+from mirror.cli.live import bars_aside
 
 if TYPE_CHECKING:
     from mirror.store.catalogue import Catalogue

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import human_size
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, printable, warn_if_incomplete
-from mirror.cli.status import human_size
 from mirror.columns import cut, filled
 from mirror.dataset.query import FIELDS, Query
 from mirror.errors import UsageError

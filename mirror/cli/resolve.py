@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import human_size
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable, warn_if_incomplete
-from mirror.cli.status import human_size
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import counted, human_size
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
 from mirror.cli.status_records import activity_record, job_record
@@ -189,12 +190,8 @@ def _sum(rows: list[Row]) -> str:
     return (
         f"{counted(len(held), 'Dandiset')}, {counted(sum(len(one.releases) for one in held), 'version')},"
         f" {counted(sum(one.assets for one in held), 'asset')},"
-        f" {human_size(sum(one.bytes for one in held))} in the archive" + (f"; {failed} failed" if failed else "")
+        f" {human_size(sum(one.bytes for one in held))} in the archive" + (f"; {failed:,} failed" if failed else "")
     )
-
-
-def counted(count: int, thing: str) -> str:
-    return f"{count:,} {thing}" if count == 1 else f"{count:,} {thing}s"
 
 
 def _record(row: Row, alarm_after: int) -> Record:
@@ -273,13 +270,3 @@ def _notes(row: Row, alarm_after: int, now: datetime) -> list[str]:
         notes += [f"{printable(path)}: {printable(why)}" for path, why in state.zarrs_failed.items()]
     notes += [f"drift: {printable(str(drift))}" for drift in state.drift]
     return notes
-
-
-def human_size(size: int) -> str:
-    """A size for people, in powers of a thousand, as the archive shows it."""
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if round(amount, 1) < 1000:  # as it would be shown: 999.96 kB is 1.0 MB
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return f"{amount:,.1f} PB"

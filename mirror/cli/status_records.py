@@ -45,7 +45,7 @@ def job_record(job: JobName, mark: JobMark | None, due: str | None) -> Record:
     return Record(
         "status-job",
         job,
-        Status.ERROR if mark is not None and mark.trouble and not mark.unfinished else Status.OK,
+        Status.ERROR if mark is not None and mark.failed else Status.OK,
         type="job",
         message=mark.trouble if mark is not None else "",
         more={

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import counted, human_size
 from mirror.cli.output import printable
 from mirror.cli.progress import duration, standing_lines
 
@@ -54,7 +55,7 @@ def _of_mark(mark: JobMark) -> str:
     when = f"{shown_time(mark.ended)}, took {took}"
     counts = ", ".join(f"{mark.counts[name]:,} {name}" for name in _COUNTED if mark.counts.get(name))
     if mark.trouble:
-        word = click.style("failed", fg="red") if not mark.unfinished else "broken off"
+        word = click.style("failed", fg="red") if mark.failed else "broken off"
         often = ""
         if mark.troubled_count > 1 and mark.troubled_since is not None:
             often = f" {mark.troubled_count:,} times since {shown_time(mark.troubled_since)}"
@@ -66,10 +67,11 @@ def failure_words(failure: Failure, alarm_after: int, now: datetime) -> str:
     """Why a Dandiset failed, how often, and when it is tried again."""
     from mirror.sync.patience import next_try
 
-    times = f"{failure.count} times since {failure.since}" if failure.count > 1 else f"at {failure.last}"
+    count, since = failure.count, shown_time(failure.since)
+    times = f"{count} times since {since}" if count > 1 else f"at {shown_time(failure.last)}"
     word = "ALARM: failed" if failure.count >= alarm_after else "failed"
     again = next_try(failure)
-    when = f", tried again from {shown_time(again.isoformat())} on" if again > now else ""
+    when = f", tried again from {shown_time(again.isoformat())} on" if again > now else ", tried again by the next sync"
     return f"{click.style(word, fg='red')} {times}{when}: {printable(failure.message)}"
 
 
@@ -85,17 +87,16 @@ def short_failure(failure: Failure, identifier: str, alarm_after: int, now: date
 
 
 def totals_line(totals: Totals, failing: int) -> str:
-    from mirror.cli.status import counted, human_size
-
     parts = [
         counted(totals.dandisets, "Dandiset"),
         counted(totals.versions, "version"),
         counted(totals.assets, "asset"),
         f"{human_size(totals.bytes)} in the archive",
     ]
-    more = [f"{counted(totals.pending, 'asset')} pending"] if totals.pending else []
+    # What went wrong comes first: a narrow terminal cuts off the rest.
+    more = [click.style(f"{failing:,} failed", fg="red")] if failing else []
+    more += [f"{counted(totals.pending, 'asset')} pending"] if totals.pending else []
     more += [f"{totals.unmirrored:,} not mirrored yet"] if totals.unmirrored else []
-    more += [click.style(f"{failing:,} failed", fg="red")] if failing else []
     return ", ".join(parts) + "".join(f"; {one}" for one in more)
 
 
@@ -110,7 +111,7 @@ def shown_time(text: str) -> str:
     """A time of ours for people, in UTC; the day is left out where it is today's."""
     try:
         when = datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         return printable(text)
     today = when.date() == datetime.now(UTC).date()
     return when.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S")

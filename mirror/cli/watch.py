@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import human_size
 from mirror.cli.live import terminal_size
 from mirror.cli.output import colours, printable
 from mirror.cli.progress import cut, duration
@@ -65,6 +66,8 @@ def screen_lines(
 def _top(
     glance: Glance, facts: StoreFacts, settings: Settings, columns: int, rows: int, now: datetime
 ) -> Iterator[str]:
+    from mirror.store.activity import silent_seconds
+
     yield f"{settings.store}: mirror of {printable(facts.instance)} ({printable(facts.instance_url)})"
     yield totals_line(glance.totals, len(glance.failing))
     if glance.lag is not None:
@@ -77,8 +80,8 @@ def _top(
         yield "nobody is at work here"
     else:
         yield from activity_lines(activity, columns, max(rows // 3, 4))
-        silent = (now - datetime.fromisoformat(activity.written)).total_seconds()
-        if activity.job is not None and silent > 60:
+        silent = silent_seconds(activity, now)
+        if activity.job is not None and silent is not None and silent > 60:
             yield f"  nothing was heard of it for {duration(silent)}"
     if glance.jobs:
         yield ""
@@ -86,7 +89,6 @@ def _top(
 
 
 def _room(settings: Settings) -> str | None:
-    from mirror.cli.status import human_size
     from mirror.store.room import room_at
 
     try:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 MOST_OUTPUT = 64 * 1024
@@ -26,12 +26,24 @@ class Ended:
     output: bytes
 
 
-def run_bounded(command: str, document: bytes, environment: Mapping[str, str], *, seconds: float) -> Ended:
-    """Run a command with `document` on its standard input; `subprocess.TimeoutExpired` when it takes too long.
+def run_bounded(
+    command: str,
+    document: bytes,
+    environment: Mapping[str, str],
+    *,
+    seconds: float,
+    given_up: Callable[[], bool] = lambda: False,
+) -> Ended:
+    """Run a command with `document` on its standard input; `subprocess.TimeoutExpired` when it takes too long, or is
+    given up.
 
     Its end is that of the shell: what it leaves in the background is not waited for.
     """
     deadline = time.monotonic() + seconds
+
+    def is_over() -> bool:
+        return time.monotonic() >= deadline or given_up()
+
     process = subprocess.Popen(
         command,
         shell=True,
@@ -44,8 +56,8 @@ def run_bounded(command: str, document: bytes, environment: Mapping[str, str], *
     try:
         # It need not read what it is given.
         threading.Thread(target=_give, args=(process, document), daemon=True).start()
-        output = _read(process, deadline)
-        if process.poll() is None and time.monotonic() >= deadline:
+        output = _read(process, is_over)
+        if process.poll() is None and is_over():
             raise subprocess.TimeoutExpired(command, seconds)
         return Ended(process.wait(), output)
     except BaseException:
@@ -66,12 +78,12 @@ def _give(process: subprocess.Popen[bytes], document: bytes) -> None:
         process.stdin.close()
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+def _read(process: subprocess.Popen[bytes], is_over: Callable[[], bool]) -> bytes:
     """What it says, until it ends or its time is over."""
     assert process.stdout is not None
     kept, said = b"", process.stdout.fileno()
     open_still = True
-    while time.monotonic() < deadline:
+    while not is_over():
         ended = process.poll() is not None
         if open_still and select.select([said], [], [], 0 if ended else _LOOK_SECONDS)[0]:
             some = os.read(said, MOST_OUTPUT)
@@ -81,5 +93,5 @@ def _read(process: subprocess.Popen[bytes], deadline: float) -> bytes:
             break
         elif not open_still:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(min(_LOOK_SECONDS, max(deadline - time.monotonic(), 0)))
+                process.wait(_LOOK_SECONDS)
     return kept

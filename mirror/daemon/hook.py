@@ -17,11 +17,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mirror.daemon.bounded_command import run_bounded
 from mirror.daemon.listening import JobName, JobReport, Listener
 from mirror.errors import MirrorError
+from mirror.git.process import is_secret
+from mirror.store.job_marks import JobMark, moment_of, read_job_marks
 from mirror.store.store import Store
 
 if TYPE_CHECKING:
@@ -34,7 +37,8 @@ COMMAND_SECONDS = 60.0
 TOLD_AGAIN_SECONDS = 3600.0
 
 _MOST_WAITING = 100
-_SECRET_ENDS = ("_API_KEY", "_TOKEN")
+_LEAST_AT_THE_END = 1.0
+"""However little time is left, a command has so much of it."""
 _NOT_ITS_OWN = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "JOURNAL_STREAM"}
 )
@@ -48,10 +52,21 @@ class _Call:
 
 
 class Hook(Listener):
-    """Runs the command, one at a time, in a thread of its own: jobs do not wait for it. `close` does."""
+    """Runs the command, one at a time, in a thread of its own: jobs do not wait for it. `close` does.
 
-    def __init__(self, *, seconds: float = COMMAND_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+    `seconds_left`: how long the process may still be there, where it was told to stop.
+    """
+
+    def __init__(
+        self,
+        *,
+        seconds: float = COMMAND_SECONDS,
+        seconds_left: Callable[[], float | None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._seconds = seconds
+        self._seconds_left = seconds_left
+        self._give_up_at = float("inf")
         self._clock = clock
         self._settings: Settings | None = None
         self._ailing: dict[str, float] | None = None
@@ -63,7 +78,14 @@ class Hook(Listener):
     def job_began(self, job: JobName, settings: Settings) -> None:  # noqa: ARG002 - as every listener has it
         self._settings, self._recovered = settings, []
         if self._ailing is None:
-            self._ailing = dict.fromkeys(_failing(settings), float("-inf"))
+            self._ailing = dict.fromkeys(_failing(settings), float("-inf")) | self._told_before(settings)
+
+    def _told_before(self, settings: Settings) -> dict[str, float]:
+        """What ailed the jobs of the process before, with the time at which that was told for the last time: at once,
+        and then once an hour."""
+        marks = read_job_marks(settings.store / "state").values()
+        now = datetime.now(UTC)
+        return {f"{mark.job}: {mark.kind}": self._clock() - _since_told(mark, now) for mark in marks if mark.failed}
 
     def done(self, outcome: Outcome) -> None:
         # The archive that does not have it any more cannot make it fail any more.
@@ -72,7 +94,7 @@ class Hook(Listener):
 
     def job_ended(self, report: JobReport) -> None:
         settings = self._settings
-        if settings is None or report.stopped:
+        if settings is None:
             return
         news = self._news(report)
         if settings.on_failure is None or not (news or self._recovered):
@@ -90,9 +112,11 @@ class Hook(Listener):
         self._hand_over(call)
 
     def close(self) -> None:
-        """Let what is under way come to its end."""
+        """Let what is under way come to its end, as long as there is time for it."""
         if self._thread is None:
             return
+        if (left := self._seconds_left()) is not None:
+            self._give_up_at = time.monotonic() + max(_LEAST_AT_THE_END, left - _LEAST_AT_THE_END)
         self._waiting.put(None)
         self._thread.join(self._seconds + 5)
 
@@ -100,7 +124,9 @@ class Hook(Listener):
         """Whether there is something to hand over; keeps in mind what is."""
         ailing, now = self._ailing if self._ailing is not None else {}, self._clock()
         lasting = {f"{report.job}: {problem}" for problem in report.problems}
-        if report.trouble:
+        if report.stopped:
+            pass  # what it did not come to may be as bad as it was
+        elif report.trouble:
             lasting.add(f"{report.job}: {report.kind}")
         elif over := [key for key in ailing if key.startswith(f"{report.job}: ") and key not in lasting]:
             self._recovered += over
@@ -122,6 +148,9 @@ class Hook(Listener):
 
     def _work(self) -> None:
         while (call := self._waiting.get()) is not None:
+            if self._has_given_up():
+                logger.warning("on_failure: the mirror ends: a report is not handed over")
+                continue
             try:
                 self._run(call)
             except Exception:
@@ -129,9 +158,12 @@ class Hook(Listener):
 
     def _run(self, call: _Call) -> None:
         try:
-            ended = run_bounded(call.command, call.document, call.environment, seconds=self._seconds)
+            ended = run_bounded(
+                call.command, call.document, call.environment, seconds=self._seconds, given_up=self._has_given_up
+            )
         except subprocess.TimeoutExpired:
-            logger.warning("on_failure: the command was ended: it took more than %g s", self._seconds)
+            why = "the mirror ends" if self._has_given_up() else f"it took more than {self._seconds:g} s"
+            logger.warning("on_failure: the command was ended: %s", why)
             return
         except OSError as error:
             logger.warning("on_failure: the command cannot be run: %s", error.strerror or error)
@@ -141,13 +173,16 @@ class Hook(Listener):
         if ended.returncode:
             logger.warning("on_failure: the command ended with %d", ended.returncode)
 
+    def _has_given_up(self) -> bool:
+        return time.monotonic() >= self._give_up_at
+
 
 def clean_environment(settings: Settings) -> dict[str, str]:
     """Our environment without tokens, and without what is between us and whoever started us."""
     return {
         name: value
         for name, value in os.environ.items()
-        if not name.upper().endswith(_SECRET_ENDS) and name not in _NOT_ITS_OWN and name not in set(_tokens(settings))
+        if not is_secret(name) and name not in _NOT_ITS_OWN and name not in set(_tokens(settings))
     }
 
 
@@ -164,3 +199,12 @@ def _failing(settings: Settings) -> list[str]:
         return [state.identifier for state in Store.open(settings.store).states() if state.failure is not None]
     except MirrorError:
         return []
+
+
+def _since_told(mark: JobMark, now: datetime) -> float:
+    """How many seconds ago a job's trouble was handed over, which it is each full hour that it lasts."""
+    since, last = moment_of(mark.troubled_since), moment_of(mark.ended)
+    if since is None or last is None:
+        return float("inf")
+    told_after = (last - since).total_seconds() // TOLD_AGAIN_SECONDS * TOLD_AGAIN_SECONDS
+    return max(0.0, (now - since).total_seconds() - told_after)

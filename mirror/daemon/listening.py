@@ -41,6 +41,8 @@ class JobReport:
     """why it failed as a whole, or was cut short; empty when it came to its end"""
     code: int = 1
     """the exit code that goes with that trouble"""
+    raised: BaseException | None = None
+    """what nobody had foreseen: its traceback goes to the log"""
 
     @property
     def stopped(self) -> bool:

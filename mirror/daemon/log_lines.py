@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.troubles import TOLD_AGAIN_AFTER
 from mirror.errors import MirrorError
 from mirror.store.store import Store
 
@@ -40,6 +41,8 @@ class LogLines(Listener):
         self._told: dict[str, str] = {}
         """what a failure that was told of last said"""
         self._notes: dict[str, tuple[str, ...]] = {}
+        self._problems: dict[str, float] = {}
+        """what else was told of as failing, and when"""
         self._job: JobName = "poll"
         self._to_go = self._had = 0
         self._said_at = clock()
@@ -81,8 +84,14 @@ class LogLines(Listener):
         counts = {"pushed": len(outcome.pushed), "failed": len(outcome.failures), "held_back": len(outcome.held_back)}
         words = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in counts.items() if count)
         said = "; ".join(part for part in (outcome.stopped, words) if part)
-        level = logging.WARNING if not outcome.ok else logging.INFO if outcome.pushed else logging.DEBUG
-        _log(level, "host", f"host {outcome.host}: {said or 'has everything'}", host=outcome.host, **counts)
+        words = f"host {outcome.host}: {said or 'has everything'}"
+        if not outcome.ok:
+            level = self._level_of_problem(words)
+        else:
+            again = self._works_again(f"host {outcome.host}: ")
+            words += "; it works again" if again else ""
+            level = logging.INFO if outcome.pushed or again else logging.DEBUG
+        _log(level, "host", words, host=outcome.host, **counts)
 
     def job_ended(self, report: JobReport) -> None:
         # A trouble that lasts would be told of at each poll.
@@ -90,7 +99,7 @@ class LogLines(Listener):
         facts = {"job": report.job, "seconds": round(report.seconds, 3), "kind": report.kind, "trouble": report.trouble}
         _log(level, "job-ended", f"{report.job}: {_of_round(report)}", **facts, **_counts(report))
         for problem in report.problems:
-            _log(logging.WARNING, "problem", problem, job=report.job)
+            _log(self._level_of_problem(problem), "problem", problem, job=report.job)
 
     def _success(self, outcome: Outcome) -> None:
         facts: dict[str, Any] = {"path": outcome.path, "assets": outcome.assets, "bytes": outcome.bytes}
@@ -133,6 +142,22 @@ class LogLines(Listener):
         for note in outcome.warnings:
             if note not in before:
                 _log(logging.INFO, "note", f"{outcome.identifier} note: {note}", dandiset=outcome.identifier, note=note)
+
+    def _level_of_problem(self, problem: str) -> int:
+        """A host that is out of reach is so at each poll: it is told of once an hour."""
+        now = self._clock()
+        self._problems = {one: told for one, told in self._problems.items() if now - told < TOLD_AGAIN_AFTER}
+        if problem in self._problems:
+            return logging.DEBUG
+        self._problems[problem] = now
+        return logging.WARNING
+
+    def _works_again(self, of: str) -> bool:
+        """Whether something that begins like this was told of as failing, and is not to be from now on."""
+        over = [problem for problem in self._problems if problem.startswith(of)]
+        for problem in over:
+            del self._problems[problem]
+        return bool(over)
 
     def _how_far(self) -> None:
         self._had += 1

@@ -23,6 +23,7 @@ from prometheus_client.process_collector import ProcessCollector
 from mirror import __version__
 from mirror.daemon.listening import JOBS, JobName, JobReport, Listener
 from mirror.errors import MirrorError
+from mirror.store.job_marks import moment_of, read_job_marks
 from mirror.store.store import Store
 from mirror.sync.under_way import UnderWay
 
@@ -92,6 +93,7 @@ class Figures(Listener):
         self._of_archive()
         self._of_store()
         self._read_all()
+        self._read_marks()
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -244,6 +246,14 @@ class Figures(Listener):
         self._began.labels(job).set(0)
 
     # --- what is asked ------------------------------------------------------------------------------------------
+
+    def _read_marks(self) -> None:
+        """How the jobs went before this process was started."""
+        for job, mark in read_job_marks(self._settings.store / "state").items():
+            ended = moment_of(mark.ended)
+            if ended is not None and not mark.trouble:
+                self._last_success.labels(job).set(ended.timestamp())
+            self._troubled.labels(job).set(mark.failed)
 
     def _read_all(self) -> None:
         store = self._opened()

@@ -9,6 +9,7 @@ import socket
 import socketserver
 import sys
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 CLIENT_SECONDS = 10.0
-"""What a client may take to send a request, or to take what it is sent."""
+"""What a client may take to send a request, and to take what it is sent."""
 
 MOST_CLIENTS = 16
 """at a time"""
@@ -73,6 +74,8 @@ class _Server(ThreadingHTTPServer):
         self.registry = registry
         self.health = health
         self._room = threading.BoundedSemaphore(MOST_CLIENTS)
+        self._taken: dict[Any, float] = {}
+        """the connections that are answered, with the time when each came"""
         try:
             super().__init__(address, _Handler)
         except OSError as error:
@@ -90,17 +93,30 @@ class _Server(ThreadingHTTPServer):
         if not self._room.acquire(blocking=False):
             self.shutdown_request(request)
             return
+        self._taken[request] = time.monotonic()
         try:
             super().process_request(request, client_address)
         except BaseException:
-            self._room.release()
+            self._forget(request)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self._room.release()
+            self._forget(request)
+
+    def _forget(self, request: Any) -> None:
+        del self._taken[request]
+        self._room.release()
+
+    def service_actions(self) -> None:
+        """Called twice a second: whoever sends a byte now and then would keep others out for hours."""
+        now = time.monotonic()
+        for request, since in list(self._taken.items()):
+            if now - since > CLIENT_SECONDS:
+                with contextlib.suppress(OSError):
+                    request.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - socketserver's signature
         broken = isinstance(sys.exception(), ConnectionError | TimeoutError)

@@ -33,7 +33,9 @@ def once(settings: Settings, tell: Callable[[JobReport], None] | None = None) ->
     Each job takes the store's lock for its own time. Told to stop, it ends as the daemon does.
     """
     signals = Signals(lambda: settings.stop_seconds)
-    listeners = Listeners([LogLines(), ActivityNotes(settings.store, COMMAND), Hook()])
+    listeners = Listeners(
+        [LogLines(), ActivityNotes(settings.store, COMMAND), Hook(seconds_left=lambda: signals.seconds_left)]
+    )
     stop = _Stop(signals)
     job = Job(settings, listeners, stop, COMMAND)
     marks = Marks(settings.store / "state")
@@ -46,6 +48,8 @@ def once(settings: Settings, tell: Callable[[JobReport], None] | None = None) ->
                 stop.at = _end_of_turn(settings) if name == "recheck" else float("inf")
                 report = perform(job, name)
                 marks.ended(report)
+                if report.raised is not None:
+                    logger.error("the %s", name, exc_info=report.raised)
                 if tell is not None:
                     tell(report)
                 errors += _errors(report)

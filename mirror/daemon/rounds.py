@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +17,6 @@ from mirror.store.room import no_room_of
 from mirror.store.store import Store
 from mirror.sync.dandiset import layout_of
 from mirror.sync.engine import Report, sync
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -63,7 +60,8 @@ class Job:
     def _sync(self, outcome: _Outcome, named: Sequence[str], *, everything: bool) -> None:
         with Publisher(self.settings, layout_of(self.settings), self.listener) as publisher:
             outcome.published = publisher.published
-            outcome.sync = sync(
+            outcome.sync = Report()
+            sync(
                 self.settings,
                 named,
                 everything=everything,
@@ -72,6 +70,7 @@ class Job:
                 watcher=self.listener,
                 follower=publisher,
                 stop=self.stop,
+                report=outcome.sync,
             )
 
     def _told(self, job: JobName, work: Callable[[_Outcome], None]) -> JobReport:
@@ -88,7 +87,7 @@ class Job:
             self.listener.job_put_off(job, locked.message)
             raise
         except Exception as raised:
-            error = _foreseen(job, raised)
+            error = _foreseen(raised)
         report = JobReport(
             job,
             started.isoformat(timespec="seconds"),
@@ -99,6 +98,7 @@ class Job:
             kind=type(error).__name__ if error is not None else "",
             trouble=str(error) if error is not None else "",
             code=error.exit_code if error is not None else 0,
+            raised=error.__cause__ if error is not None and type(error) is MirrorError else None,
         )
         self.listener.job_ended(report)
         return report
@@ -113,11 +113,12 @@ class _Outcome:
     maintained: Maintained | None = None
 
 
-def _foreseen(job: JobName, error: Exception) -> MirrorError:
+def _foreseen(error: Exception) -> MirrorError:
     """Nothing ends a daemon but who started it."""
     if (full := no_room_of(error)) is not None:
         return full
     if isinstance(error, MirrorError):
         return error
-    logger.exception("the job %s", job)
-    return MirrorError(f"unexpected {type(error).__name__}: {error}")
+    unforeseen = MirrorError(f"unexpected {type(error).__name__}: {error}")
+    unforeseen.__cause__ = error
+    return unforeseen

@@ -89,7 +89,7 @@ class Service:
             Vitals(notifier, self._liveness),
             LogLines(),
             ActivityNotes(settings.store, COMMAND, self.times.next_times),
-            Hook(),
+            Hook(seconds_left=lambda: self.signals.seconds_left),
         ]
         self._exposition: Listener | None = None
         self.listeners = self._all_listeners()
@@ -139,6 +139,7 @@ class Service:
         stop = _Stop(self.signals, self._agenda, name, time.monotonic() + self._slices.seconds(name))
         job = Job(self.settings, self.listeners, stop, COMMAND)
         try:
+            self._at_work = True
             with self.signals.may_drop():
                 report = perform(job, name)
         except Locked as locked:
@@ -163,18 +164,22 @@ class Service:
             return
         if report.trouble:
             since = before.troubled_since if before is not None and before.kind == report.kind else None
-            self._trouble(report.job, report.kind, report.trouble, since)
+            self._trouble(report.job, report.kind, report.trouble, since, report.raised)
             if report.job != "poll":
                 self._agenda.postpone(report.job, self._until_well.after_one_more(report.job))
             return
         self._until_well.over(report.job)
         self._over(report.job, self._troubles.came_through(report.job, time.time()))
 
-    def _trouble(self, job: JobName, kind: str, why: str, since: str | None = None) -> None:
+    def _trouble(
+        self, job: JobName, kind: str, why: str, since: str | None = None, raised: BaseException | None = None
+    ) -> None:
         now, began = time.time(), moment_of(since)
         self._over(job, self._troubles.got_past(job, kind, now))
         for line in self._troubles.met(job, kind, why, now, since=began.timestamp() if began is not None else None):
-            _log(logging.ERROR, "trouble", line, job=job, kind=kind, trouble=why)
+            # To work by hand in between is everyone's right.
+            level = logging.WARNING if kind == Locked.__name__ else logging.ERROR
+            _log(level, "trouble", line, raised, job=job, kind=kind, trouble=why)
 
     def _over(self, job: JobName, lines: Iterable[str]) -> None:
         for line in lines:
@@ -246,6 +251,9 @@ class Service:
             return
         self._said_stopping = True
         self._notifier.stopping("finishing what is in hand")
+        if (by := self.signals.stopping) is not None and self._at_work:
+            seconds = self.settings.stop_seconds
+            logger.info("%s: finishing what is in hand, for up to %d s; once more drops it", by.name, seconds)
 
     def _say_goodbye(self) -> None:
         by = self.signals.stopping.name if self.signals.stopping is not None else "itself"
@@ -303,8 +311,8 @@ def _introduction(settings: Settings) -> str:
     return f"dandi-mirror {__version__}: {settings.store} mirrors {archive.instance} ({archive.api_url}); {times}"
 
 
-def _log(level: int, event: str, message: str, **facts: object) -> None:
-    logger.log(level, "%s", message, extra={"fields": {"event": event, **facts}})
+def _log(level: int, event: str, message: str, raised: BaseException | None = None, **facts: object) -> None:
+    logger.log(level, "%s", message, exc_info=raised, extra={"fields": {"event": event, **facts}})
 
 
 def _said(time: str) -> str:

@@ -58,6 +58,7 @@ class Signals:
         self._earlier: dict[int, object] = {}
         self.stopping: signal.Signals | None = None
         """what told us to stop, if anything did"""
+        self._ends_at = float("inf")
         self._interrupted = False
         self._reload = False
         self._may_drop = False
@@ -104,6 +105,11 @@ class Signals:
             signal.pthread_kill(self._main, signal.SIGTERM)
 
     @property
+    def seconds_left(self) -> float | None:
+        """How much is left of the time to stop in; None: nobody told us to."""
+        return self._ends_at - time.monotonic() if self.stopping is not None else None
+
+    @property
     def reload_waits(self) -> bool:
         """Whether the settings are to be read again, and that has not been seen to yet."""
         return self._reload
@@ -130,6 +136,7 @@ class Signals:
             self._drop()
             return
         allowed = self._stop_seconds()
+        self._ends_at = time.monotonic() + allowed
         threading.Thread(target=self._end_hard, args=(allowed + HARD_END_AFTER,), name="hard-end", daemon=True).start()
         # An alarm in no time would be none.
         signal.setitimer(signal.ITIMER_REAL, max(0.001, allowed - min(TIDYING_SECONDS, allowed / 5)))

@@ -22,7 +22,8 @@ disk full has got past the archive."""
 @dataclass
 class _Trouble:
     since: float
-    told: float
+    told: dict[bool, float]
+    """when, of that we are refused, and of all else: a token that is refused is mended by nobody but its owner"""
     jobs: set[JobName]
     """whom it hindered: when one of them comes through, it is over"""
 
@@ -35,13 +36,14 @@ class Troubles:
 
     def met(self, job: JobName, kind: str, why: str, now: float, *, since: float | None = None) -> list[str]:
         """A job could not be done. `since`: when that began, if it was before we started to count."""
+        is_refusal = kind == errors.NotAllowed.__name__
         kind = _known(kind) or f"{job}: {kind}"
         trouble = self._met.get(kind)
         if trouble is None:
-            trouble = self._met[kind] = _Trouble(now if since is None else min(since, now), float("-inf"), set())
+            trouble = self._met[kind] = _Trouble(now if since is None else min(since, now), {}, set())
         trouble.jobs.add(job)
-        if not 0 <= now - trouble.told < TOLD_AGAIN_AFTER:
-            trouble.told = now
+        if not 0 <= now - trouble.told.get(is_refusal, float("-inf")) < TOLD_AGAIN_AFTER:
+            trouble.told[is_refusal] = now
             passed = now - trouble.since
             return [f"{_begun(job, kind)}{f', for {lasting(passed)} now' if passed >= 60 else ''}: {why}"]
         return []

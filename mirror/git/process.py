@@ -12,13 +12,18 @@ PUBLIC_UMASK = 0o022
 """What git writes into a repository is for everybody to read, whatever our own umask."""
 
 
+def is_secret(variable: str) -> bool:
+    """Whether an environment variable of this name holds a token, by all that is customary."""
+    return variable.upper().endswith(("_API_KEY", "_TOKEN"))
+
+
 def environment() -> dict[str, str]:
     """The environment git runs in: nobody's configuration, no prompt, English messages.
 
     A `GIT_DIR` inherited from a hook, or the `pack.*` settings of whoever runs the mirror, must not decide what
-    happens to a repository.
+    happens to a repository. Nor does it need anybody's tokens.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_")}
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") and not is_secret(key)}
     return kept | {
         "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1",

@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -22,7 +22,7 @@ BEAT_SECONDS = 30.0
 """so often it is written anew although nothing changed: it tells other machines that there is still somebody"""
 
 _LEAST_SECONDS = 1.0
-_BELIEVED = timedelta(seconds=10 * BEAT_SECONDS)
+_BELIEVED = 10 * BEAT_SECONDS
 _MODE = 0o644
 
 
@@ -128,7 +128,7 @@ class ActivityFile:
     def remove(self) -> None:
         """Nothing is being done any more."""
         with self._lock, contextlib.suppress(OSError, ValueError):
-            if msgspec.json.decode(self._path.read_bytes(), type=Activity).pid == self._first.pid:
+            if self._is_ours(msgspec.json.decode(self._path.read_bytes(), type=Activity)):
                 self._path.unlink()
 
     def _write(self, activity: Activity) -> None:
@@ -146,21 +146,35 @@ class ActivityFile:
     def is_anothers(self) -> bool:
         """Whether it tells of the work of somebody else who is alive."""
         found = read_activity(self._path.parent)
-        return found is not None and found.job is not None and found.pid != self._first.pid
+        return found is not None and found.job is not None and not self._is_ours(found)
+
+    def _is_ours(self, activity: Activity) -> bool:
+        ours = self._first
+        return (activity.pid, activity.born, activity.host) == (ours.pid, ours.born, ours.host)
+
+
+def silent_seconds(activity: Activity, now: datetime) -> float | None:
+    """How long ago it was written; None where it gives no time that can be read."""
+    try:
+        return (now - datetime.fromisoformat(activity.written)).total_seconds()
+    except (ValueError, TypeError):
+        return None
 
 
 def _is_alive(activity: Activity) -> bool:
     if activity.host != socket.gethostname():
-        with contextlib.suppress(ValueError):
-            return datetime.now(UTC) - datetime.fromisoformat(activity.written) < _BELIEVED
-        return False
+        silent = silent_seconds(activity, datetime.now(UTC))
+        return silent is not None and silent < _BELIEVED
+    if activity.pid <= 0:
+        return False  # to `kill`, that is whole groups
     try:
         os.kill(activity.pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
         pass  # it is another user's
-    return not activity.born or _born(activity.pid) == activity.born
+    # Where `/proc` shows everybody their own processes only, it does not tell.
+    return _born(activity.pid) in (activity.born, "") or not activity.born
 
 
 def _born(pid: int) -> str:

@@ -5,12 +5,18 @@ Everything in it is in the repositories or can be asked of the archive again; a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from mirror.dataset.assets import Held
-from mirror.store.cache import Format, open_cache, transaction
+from mirror.store.cache import Format, discard, is_damaged, open_cache, transaction
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 _FORMAT = Format(
     2,
@@ -32,9 +38,7 @@ class Index:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._db = open_cache(path, _FORMAT)
-        # What a power cut takes of it is asked for once more.
-        self._db.execute("PRAGMA synchronous = NORMAL")
+        self._db = _opened(path)
 
     def __enter__(self) -> Index:
         return self
@@ -47,6 +51,9 @@ class Index:
     def version_ids(self, locations: Iterable[str]) -> dict[str, str]:
         """The S3 version ids known of these objects (`bucket/key`)."""
         wanted = list(locations)
+        return self._whole(lambda: self._version_ids(wanted))
+
+    def _version_ids(self, wanted: list[str]) -> dict[str, str]:
         found: dict[str, str] = {}
         for start in range(0, len(wanted), _LOOKUP_AT_ONCE):
             some = wanted[start : start + _LOOKUP_AT_ONCE]
@@ -57,11 +64,18 @@ class Index:
         return found
 
     def remember_version_ids(self, ids: Iterable[tuple[str, str]]) -> None:
+        new = list(ids)
+        self._whole(lambda: self._remember_version_ids(new))
+
+    def _remember_version_ids(self, ids: list[tuple[str, str]]) -> None:
         with transaction(self._db, self._path):
             self._db.executemany("INSERT OR REPLACE INTO object_version VALUES (?, ?)", ids)
 
     def draft(self, dandiset: str, oid: str) -> dict[str, Held] | None:
         """The assets of a draft, if the index holds them for just this commit."""
+        return self._whole(lambda: self._draft(dandiset, oid))
+
+    def _draft(self, dandiset: str, oid: str) -> dict[str, Held] | None:
         row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
         if row is None or row[0] != oid:
             return None
@@ -79,6 +93,11 @@ class Index:
     ) -> None:
         """Keep the assets of a draft. `before` is what the index gave for an earlier commit: only what differs
         from it is written."""
+        self._whole(lambda: self._remember_draft(dandiset, oid, assets, before))
+
+    def _remember_draft(
+        self, dandiset: str, oid: str, assets: Mapping[str, Held], before: tuple[str, Mapping[str, Held]] | None
+    ) -> None:
         if before is not None and before[0] == oid and before[1] == assets:
             row = self._db.execute("SELECT oid FROM draft WHERE dandiset = ?", (dandiset,)).fetchone()
             if row is not None and row[0] == oid:
@@ -101,3 +120,23 @@ class Index:
                 ),
             )
             self._db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", (dandiset, oid))
+
+    def _whole(self, work: Callable[[], T]) -> T:
+        """Do it; once more, with an empty file, should this one turn out to be damaged further inside."""
+        try:
+            return work()
+        except sqlite3.DatabaseError as error:
+            if not is_damaged(error):
+                raise
+            logger.warning("%s is damaged, and made anew: %s", self._path, error)
+        self._db.close()
+        discard(self._path)
+        self._db = _opened(self._path)
+        return work()
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    db = open_cache(path, _FORMAT)
+    # What a power cut takes of it is asked for once more.
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -48,21 +48,27 @@ class JobMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     counts: dict[str, int] = {}
     """how many Dandisets changed, failed and so on"""
 
+    @property
+    def failed(self) -> bool:
+        """Whether it did not come to its end although nobody stopped it."""
+        return self.troubled_count > 0
+
 
 def moment_of(text: str | None) -> datetime | None:
     """A time that a mark has; None for one that nobody can read."""
     try:
         found = datetime.fromisoformat(text or "")
-    except ValueError:
+        # Years that no clock ever had cannot be reckoned with.
+        return found.astimezone(UTC) if found.tzinfo is not None and 1970 <= found.year < 9999 else None
+    except (ValueError, OverflowError):
         return None
-    return found if found.tzinfo is not None else None
 
 
 def read_job_marks(state: Path) -> dict[JobName, JobMark]:
     """The marks in this `state` folder; none when there is no file, or one that nobody can read."""
     try:
         marks = msgspec.json.decode((state / _FILE).read_bytes(), type=list[JobMark])
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (OSError, ValueError):
         return {}
     return {mark.job: mark for mark in marks}
 

@@ -156,4 +156,5 @@ class _Maintenance:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        return {str(alias.readlink()): alias.name for alias in (self.store.public / "alias").iterdir()}
+        aliases = (path for path in (self.store.public / "alias").iterdir() if path.is_symlink())
+        return {str(alias.readlink()): alias.name for alias in aliases}

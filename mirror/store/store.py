@@ -7,15 +7,19 @@
         alias/000027               -> ../2c5/7d0e2-…
         2c5/7d0e2-…/               a bare repository
         changes.jsonl              the change feed
-    STORE/state/                   store.json, dandisets/ID.json, zarrs/…, index.sqlite, catalogue.sqlite, lock, tmp/
+    STORE/state/                   store.json, dandisets/ID.json, zarrs/…, hosts/…, jobs.json, and what can be lost:
+                                   index.sqlite, catalogue.sqlite, activity.json, locks, tmp/
 """
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
@@ -75,9 +79,28 @@ class Store:
             )
         return store
 
-    def lock(self, command: str) -> AbstractContextManager[None]:
-        """Keep every other writer out of the store."""
-        return exclusive(self._state / "lock", command)
+    @contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        """Keep every other writer out of the store; those too that are not its owner."""
+        self._check_owner()
+        with exclusive(self._state / "lock", command):
+            _make_folders(self.root)
+            yield
+
+    def _check_owner(self) -> None:
+        """What somebody else writes, its owner could not change any more: root is somebody else, too."""
+        owner = (self._state / "store.json").stat().st_uid
+        if os.geteuid() == owner or (os.geteuid() == 0 and self._is_seen_as(owner)):
+            return
+        raise StoreError(
+            f"the store at {self.root} belongs to {_name_of(owner)}, not to {_name_of(os.geteuid())}",
+            hint=f"type this as its owner: sudo -u {_name_of(owner)} …",
+        )
+
+    def _is_seen_as(self, owner: int) -> bool:
+        """Whether root's files get this owner, as they do on some network file systems."""
+        with tempfile.TemporaryFile(dir=self._state) as file:
+            return os.fstat(file.fileno()).st_uid == owner
 
     def clear_away(self) -> None:
         """Delete what a dead process left unfinished. For whoever holds the lock: nobody else is at work in here."""
@@ -258,12 +281,28 @@ def _create(root: Path, instance: Instance) -> None:
     """Lay out a new store. `store.json` comes last: with it the store exists."""
     state = root / "state"
     if root.exists() and any(root.iterdir()) and not state.is_dir():
+        if (root / "public" / "ria-layout-version").exists():
+            raise StoreError(
+                f"the store at {root} has lost its folder `state`",
+                hint="put it back from a backup; its file store.json is enough",
+            )
         raise StoreError(f"{root} is neither empty nor a store", hint="choose another folder with --store")
-    # `state` first: by it an unfinished store is known as one.
-    for folder in ("state/dandisets", "state/tmp", "public/alias", "public/error_logs"):
-        make_folders(root / folder)
+    _make_folders(root)
     # Whoever comes second finds the store locked, or made.
     with exclusive(state / "lock", "making the store"):
         if not (state / "store.json").is_file():
             write_file(root / "public" / "ria-layout-version", b"1\n")
             write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))
+
+
+def _make_folders(root: Path) -> None:
+    """`state` first: by it an unfinished store is known as one."""
+    for folder in ("state/dandisets", "state/tmp", "public/alias", "public/error_logs"):
+        make_folders(root / folder)
+
+
+def _name_of(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from mirror.archive.bucket import S3Location, content_url_allowed, parse_location
 from mirror.archive.http import shown
 from mirror.dataset.assets import AssetEntry
-from mirror.errors import ContentRefused, MirrorError, Unreachable
+from mirror.errors import BadAnswer, ContentRefused, MirrorError, Unreachable
 from mirror.store.index import Index
 from mirror.sync.connection import Connection
 
@@ -107,7 +107,7 @@ class Contents:
                 seen.append((key, version_id))
 
         answers = self._connection.bucket.version_ids(unknown, seen=remember)
-        silent = [answer for answer in answers.values() if isinstance(answer, Unreachable)]
+        silent = [answer for answer in answers.values() if isinstance(answer, Unreachable | BadAnswer)]
         if len(silent) == len(answers):
             # An outage: it would be a pity to do without the ids of all for that.
             raise Unreachable(f"Dandiset {self._identifier}: no S3 version id can be had: {silent[0].message}")

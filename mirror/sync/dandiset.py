@@ -54,6 +54,8 @@ class Synced:
     """the paths of those Zarrs that changed"""
     zarrs_held: bool
     """whether the settings want Zarrs"""
+    zarrs_unreached: bool
+    """whether those that failed did so for want of an answer, all of them"""
     wrote: bool
 
 
@@ -165,6 +167,7 @@ class DandisetSync:
             draft=written.changes,
             zarrs_written=tuple(zarrs.written),
             zarrs_held=layout.zarrs,
+            zarrs_unreached=bool(zarrs.failed) and zarrs.unreached == zarrs.failed.keys(),
             wrote=bool(written.updates),
         )
 

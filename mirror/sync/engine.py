@@ -11,84 +11,30 @@ from collections.abc import Callable, Collection, Generator, Iterable, Iterator,
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 
 from mirror.archive.http import Tally
 from mirror.archive.records import Unreadable
 from mirror.config import Settings
-from mirror.errors import ArchiveDown, MirrorError, NoRoom, SomeFailed, Stopped
+from mirror.errors import ArchiveDown, MirrorError, NoRoom, Stopped
+from mirror.store.room import no_room_of
 from mirror.store.state import DandisetState
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
 from mirror.sync.frontier import note_frontier
-from mirror.sync.outage import answered, judged
-from mirror.sync.patience import seen_of
+from mirror.sync.outage import all_answered, answered, judged
+from mirror.sync.patience import rests, seen_of
 from mirror.sync.poll import Poll, poll
+from mirror.sync.report import Follower, Report, Watcher
 from mirror.sync.repositories import repair
-from mirror.sync.turn import Outcome, Result, failed, now
+from mirror.sync.turn import Outcome, failed, now
 from mirror.sync.work import DandisetWork, work_through
 
+__all__ = ["Follower", "Report", "Watcher", "sync"]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Report:
-    """How a sync went."""
-
-    outcomes: list[Outcome] = field(default_factory=list)
-    still: int = 0
-    """Dandisets of which the poll told that nothing moved"""
-    resting: int = 0
-    """those that failed, or were left open, and are not due yet to be tried again"""
-    left: int = 0
-    """those that had no turn, since the run was cut short"""
-    cut_short: MirrorError | None = None
-    """why it was: the archive is down, the disk is full, or somebody asked for it"""
-    asked: Tally = field(default_factory=Tally)
-    seconds: float = 0.0
-
-    def count(self, *results: Result) -> int:
-        return sum(outcome.result in results for outcome in self.outcomes)
-
-    def check(self) -> None:
-        """Raise if it was cut short for a reason, or if a Dandiset failed."""
-        if self.cut_short is not None and not isinstance(self.cut_short, Stopped):
-            raise self.cut_short
-        if number := self.count("failed"):
-            rest = len(self.outcomes) + self.still - number
-            raise SomeFailed(
-                f"{number} Dandiset{'s' if number > 1 else ''} failed, {rest} did not",
-                hint="`dandi-mirror status` shows why; the next sync tries again",
-            )
-
-
-class Follower(Protocol):
-    """Goes on with what a sync wrote, under the same lock."""
-
-    def begin(self, store: Store) -> None: ...
-
-    def moved(self, identifier: str) -> None:
-        """A Dandiset's repository may have changed."""
-
-    def end(self, states: Mapping[str, DandisetState]) -> None:
-        """Every Dandiset had its turn; `states` are the marks of all of them."""
-
-
-class Watcher(Protocol):
-    """Is told how a sync gets on."""
-
-    def polled(self, found: Poll) -> None: ...
-
-    def begun(self, identifier: str) -> None:
-        """Its turn begins. This and the next may come from another thread."""
-
-    def working(self, identifier: str, how_far: str) -> None:
-        """Something to show while a Dandiset is being worked on."""
-
-    def done(self, outcome: Outcome) -> None: ...
 
 
 def sync(
@@ -101,39 +47,82 @@ def sync(
     watcher: Watcher | None = None,
     follower: Follower | None = None,
     stop: Callable[[], bool] = lambda: False,
+    report: Report | None = None,
 ) -> Report:
     """Bring the store up to what the archive says now.
 
     `patient`: what failed, or waits for the archive, rests for growing pauses. `stop` is asked between Dandisets.
+    `report` is filled as it goes, for who wants it even if this raises.
     """
+    report = report if report is not None else Report()
     started = time.monotonic()
-    report = Report()
     with closing(Connection.open(settings)) as connection:
-        store = Store.open_or_create(settings.store, connection.instance)
+        try:
+            resting_at = datetime.now(UTC) if patient else None
+            run = _Sync(settings, connection, named, everything, resting_at, watcher, follower, stop, report)
+            run.run(command)
+        finally:
+            report.asked += connection.client.http.tally()
+            report.seconds = time.monotonic() - started
+    return report
+
+
+@dataclass(frozen=True)
+class _Sync:
+    """One sync."""
+
+    settings: Settings
+    connection: Connection
+    named: Collection[str]
+    everything: bool
+    resting_at: datetime | None
+    watcher: Watcher | None
+    follower: Follower | None
+    stop: Callable[[], bool]
+    report: Report
+
+    def run(self, command: str) -> None:
+        store = Store.open_or_create(self.settings.store, self.connection.instance)
         with store.lock(command):
             store.clear_away()
-            if follower is not None:
-                follower.begin(store)
+            if self.follower is not None:
+                self.follower.begin(store)
             states = {state.identifier: state for state in store.states()}
-            layout = layout_of(settings).trailer
-            resting_at = datetime.now(UTC) if patient else None
-            found = poll(
-                connection.client, settings, named, states, layout, everything=everything, resting_at=resting_at
-            )
-            report.still, report.resting = len(found.still), len(found.resting)
-            if watcher is not None:
-                watcher.polled(found)
-            run = _Run(settings, store, connection, found, named, states, watcher, stop, report, everything)
-            with closing(run.outcomes()) as outcomes:
-                _follow(outcomes, report, watcher, follower)
-            states |= {one.identifier: store.state(one.identifier) for one in report.outcomes}
-            if not named and report.cut_short is None:
-                note_frontier(settings, store, states, connection.opened, found)
-            if follower is not None and (report.cut_short is None or isinstance(report.cut_short, ArchiveDown)):
-                follower.end(states)
-        report.asked += connection.client.http.tally()
-    report.seconds = time.monotonic() - started
-    return report
+            found = self._poll(states)
+            turns = _Turns(self, store, found, states)
+            with closing(turns.outcomes()) as outcomes:
+                _follow(outcomes, self.report, self.watcher, self.follower)
+            self._conclude(store, found, states, turns.acquitted)
+
+    def _poll(self, states: Mapping[str, DandisetState]) -> Poll:
+        found = poll(
+            self.connection.client,
+            self.settings,
+            self.named,
+            states,
+            layout_of(self.settings).trailer,
+            everything=self.everything,
+            resting_at=self.resting_at,
+        )
+        self.report.still, self.report.resting = len(found.still), len(found.resting)
+        if self.watcher is not None:
+            self.watcher.polled(found)
+        return found
+
+    def _conclude(
+        self, store: Store, found: Poll, states: Mapping[str, DandisetState], acquitted: Collection[str]
+    ) -> None:
+        cut_short = self.report.cut_short
+        if self.follower is not None:
+            # All but their Zarrs may have been mirrored of those, too.
+            for identifier in acquitted:
+                self.follower.moved(identifier)
+        had = (*(one.identifier for one in self.report.outcomes), *acquitted)
+        now_marked = {**states, **{identifier: store.state(identifier) for identifier in had}}
+        if not self.named and cut_short is None:
+            note_frontier(self.settings, store, now_marked, self.connection.opened, found)
+        if self.follower is not None and (cut_short is None or isinstance(cut_short, ArchiveDown)):
+            self.follower.end(now_marked)
 
 
 def _follow(outcomes: Iterable[Outcome], report: Report, watcher: Watcher | None, follower: Follower | None) -> None:
@@ -150,67 +139,78 @@ def _follow(outcomes: Iterable[Outcome], report: Report, watcher: Watcher | None
 
 
 @dataclass
-class _Run:
+class _Turns:
     """The turns of one sync."""
 
-    settings: Settings
+    sync: _Sync
     store: Store
-    connection: Connection
     found: Poll
-    named: Collection[str]
     states: Mapping[str, DandisetState]
-    watcher: Watcher | None
-    stop: Callable[[], bool]
-    report: Report
-    everything: bool
+    acquitted: list[str] = field(default_factory=list)
+    """Dandisets that failed and are not in the report, since they were not to blame"""
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """How it went with each Dandiset that is to be looked at. Ends in an error when the run is cut short."""
         yield from self._without_a_turn()
-        self.report.left = len(self.found.moved)
+        self.sync.report.left = len(self.found.moved)
         with closing(self._turns()) as turns:
             for outcome in self._judged(turns):
-                self.report.left -= 1
+                self.sync.report.left -= 1
                 yield outcome
-        if self.report.left:
-            raise Stopped(f"stopped; {self.report.left} Dandisets had no turn yet")
+        if self.sync.report.left:
+            count = self.sync.report.left
+            raise Stopped(f"stopped: {count} Dandiset{'s' if count > 1 else ''} had no turn yet")
 
     def _without_a_turn(self) -> Iterator[Outcome]:
         for identifier in self.found.missing:
             if self._is_news(identifier, "vanished"):
-                yield _missing(self.store, identifier, named=identifier in self.named)
+                yield _missing(self.store, identifier, named=identifier in self.sync.named)
         for bad in self.found.unreadable:
-            yield _unreadable(self.store, bad)
+            if self._rests(bad.identifier):
+                self.sync.report.resting += 1
+            else:
+                yield _unreadable(self.store, bad)
         _finish_still(self.store, self.found.still)
         for identifier in self.found.embargoed:
             if self._is_news(identifier, "embargoed"):
                 yield _embargoed(self.store, identifier)
 
+    def _rests(self, identifier: str | None) -> bool:
+        state = self.states.get(identifier or "")
+        return self.sync.resting_at is not None and state is not None and rests(state, state.seen, self.sync.resting_at)
+
     def _is_news(self, identifier: str, mark: str) -> bool:
         state = self.states.get(identifier)
-        return identifier in self.named or state is None or getattr(state, mark) is None
+        return identifier in self.sync.named or state is None or getattr(state, mark) is None
 
     def _turns(self) -> Generator[Outcome, None, None]:
-        layout = layout_of(self.settings).trailer
+        layout = layout_of(self.sync.settings).trailer
         work = [
-            DandisetWork(one, everything=self.everything, seen=seen_of(self.found.listed[one], layout))
+            DandisetWork(one, everything=self.sync.everything, seen=seen_of(self.found.listed[one], layout))
             for one in self.found.moved
         ]
         return work_through(
-            self.settings,
+            self.sync.settings,
             self.store,
-            self.connection,
+            self.sync.connection,
             work,
-            watcher=self.watcher,
-            stop=self.stop,
+            watcher=self.sync.watcher,
+            stop=self.sync.stop,
             asked=self._asked,
         )
 
     def _judged(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-        return judged(outcomes, lambda: answered(self.connection), self._acquit)
+        endpoint = self.sync.settings.archive.s3_endpoint
+        return judged(
+            outcomes,
+            lambda: answered(self.sync.connection),
+            lambda: all_answered(self.sync.connection, endpoint),
+            self._acquit,
+        )
 
     def _acquit(self, identifier: str) -> None:
         """It failed, and was not to blame: its marks are as before."""
+        self.acquitted.append(identifier)
         earlier = self.states.get(identifier)
         if earlier is None:
             self.store.forget_state(identifier)
@@ -219,7 +219,7 @@ class _Run:
         self.store.save_state(msgspec.structs.replace(noted, failure=earlier.failure, seen=earlier.seen))
 
     def _asked(self, tally: Tally) -> None:
-        self.report.asked += tally
+        self.sync.report.asked += tally
 
 
 def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:
@@ -265,5 +265,11 @@ def _finish_still(store: Store, identifiers: Iterable[str]) -> None:
     """Mend what a dead sync left of Dandisets that are not to be touched now: nobody else will for long."""
     for identifier in identifiers:
         repository = store.repository(identifier)
-        if repository.path.is_dir() and repository.looks_unfinished():
-            repair(repository, f"Dandiset {identifier}")
+        name = f"Dandiset {identifier}"
+        try:
+            if repository.path.is_dir() and repository.looks_unfinished():
+                repair(repository, name)
+        except (MirrorError, OSError) as error:
+            if (full := no_room_of(error)) is not None:
+                raise full from error
+            logger.warning("%s: what was left unfinished in its repository cannot be cleared away: %s", name, error)

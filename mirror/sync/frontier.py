@@ -59,7 +59,7 @@ def _unlisted(store: Store, found: Poll, states: Mapping[str, DandisetState]) ->
     """Dandisets that have published versions of which nothing is known."""
     skips = {(skip.dandiset, skip.version) for skip in store.skips()}
     unlisted = []
-    for identifier in found.moved:
+    for identifier in (*found.moved, *found.resting):
         latest = found.listed[identifier].most_recent_published_version
         state = states.get(identifier)
         known = {*state.versions, *state.awaited} if state is not None else set()

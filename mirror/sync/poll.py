@@ -12,7 +12,7 @@ from mirror.archive.client import ArchiveClient
 from mirror.archive.records import DandisetSummary, Unreadable
 from mirror.config import Settings
 from mirror.dataset.times import moment
-from mirror.errors import BadAnswer, NotAllowed, NotFound, RecordRefused
+from mirror.errors import ArchiveError, BadAnswer, NotAllowed, NotFound, RecordRefused, Unreachable
 from mirror.store.state import DandisetState
 from mirror.sync.patience import rests, seen_of
 
@@ -20,7 +20,8 @@ NAMED_SINGLY = 3
 """Up to so many Dandisets named on the command line are asked for one by one, more by the list of them all."""
 
 BELIEVED_LACKING = 3
-"""More Dandisets than this missing from the list although they are there: something is wrong with the archive."""
+"""More Dandisets than this missing from the list although they are there, or may be: something is wrong with the
+archive."""
 
 OPEN = "OPEN"
 
@@ -40,7 +41,7 @@ class Poll:
     """there, although the list does not have them"""
     embargoed: list[str] = field(default_factory=list)
     unreadable: list[Unreadable] = field(default_factory=list)
-    """entries of the list that make no sense"""
+    """entries of the list that make no sense, and Dandisets of which nothing can be heard"""
     listed: dict[str, DandisetSummary] = field(default_factory=dict)
     """what the list says of each that is mirrored, or to be"""
     after: datetime | None = None
@@ -96,8 +97,9 @@ def poll(
 
 def moved(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
     """Whether a Dandiset is to be looked at: because something is new, or because something was left open."""
-    # Hashes appear, and versions settle, without any time moving.
-    return bool(state.failure or state.pending or state.waiting) or _is_new(summary, state, layout)
+    # Hashes appear, versions settle, and buckets answer again without any time moving.
+    left_open = state.failure or state.pending or state.waiting or state.zarrs_failed
+    return bool(left_open) or _is_new(summary, state, layout)
 
 
 def _rests(summary: DandisetSummary, state: DandisetState, layout: str, now: datetime) -> bool:
@@ -141,6 +143,7 @@ def _look_for(
 
     A list may lack what is there: a page slid, or the server is in trouble. It is believed in what it names only.
     """
+    before = len(result.unreadable)
     for identifier in unlisted:
         state = states.get(identifier)
         if state is not None and state.vanished is not None:
@@ -148,19 +151,22 @@ def _look_for(
         elif state is not None and state.embargoed is not None:
             result.embargoed.append(identifier)
         else:
-            _kind_of_absence(client, identifier, result).append(identifier)
-        if len(result.lacking) > BELIEVED_LACKING:
+            _look_for_one(client, identifier, result)
+        if len(result.lacking) + len(result.unreadable) - before > BELIEVED_LACKING:
             raise BadAnswer("the list of Dandisets lacks many that are there", hint="try again later")
 
 
-def _kind_of_absence(client: ArchiveClient, identifier: str, result: Poll) -> list[str]:
+def _look_for_one(client: ArchiveClient, identifier: str, result: Poll) -> None:
     try:
         summary = client.dandiset(identifier)
     except NotFound:
-        return result.missing
+        result.missing.append(identifier)
     except NotAllowed:
-        return result.embargoed
-    return result.lacking if summary.embargo_status == OPEN else result.embargoed
+        result.embargoed.append(identifier)
+    except (BadAnswer, Unreachable) as error:
+        _charge(client, identifier, error, result.unreadable)
+    else:
+        (result.lacking if summary.embargo_status == OPEN else result.embargoed).append(identifier)
 
 
 def _listed(
@@ -181,6 +187,13 @@ def _listed(
             continue
         except NotAllowed:
             found[identifier] = DandisetSummary(identifier, "", "", "EMBARGOED")
-        except BadAnswer as error:
-            unreadable.append(Unreadable(identifier, error.message))
+        except (BadAnswer, Unreachable) as error:
+            _charge(client, identifier, error, unreadable)
     return found
+
+
+def _charge(client: ArchiveClient, identifier: str, error: ArchiveError, unreadable: list[Unreadable]) -> None:
+    """One Dandiset of which the archive says nothing that helps. It is no reason to leave the others alone, unless the
+    archive says nothing else either: that is raised."""
+    client.instance()
+    unreadable.append(Unreadable(identifier, error.message))

@@ -84,12 +84,13 @@ def sync_one(
     checked = started if everything or state.synced is None else synced.state.checked
     wrote = synced.wrote or bool(synced.zarrs_written)
     new = replace(synced.state, synced=started, checked=checked, seen=seen)
-    new = replace(new, open_since=_open_since(state, new, started, wrote=wrote))
+    new = replace(new, open_since=open_since(state, new, started, wrote=wrote))
     if new.zarrs_failed:
         # All else of it was mirrored, but somebody has to hear of it, and the next sync has to try again.
         message = _of_failed_zarrs(new.zarrs_failed)
         noted = replace(new, failure=store.state(identifier).failure)
-        return _failed_turn(store, noted, path, "ZarrsFailed", message, started, _warnings(synced))
+        kind = "Unreachable" if synced.zarrs_unreached else "ZarrsFailed"
+        return _failed_turn(store, noted, path, kind, message, started, _warnings(synced))
     store.save_state(new)
     if was_embargoed:
         # It belongs into the superdatasets again.
@@ -119,11 +120,12 @@ def _failed_turn(
     return Outcome(noted.identifier, "failed", message, path, warnings, kind=kind, failure=state.failure)
 
 
-def _open_since(before: DandisetState, after: DandisetState, started: str, *, wrote: bool) -> str | None:
+def open_since(before: DandisetState, after: DandisetState, started: str, *, wrote: bool) -> str | None:
     """Since when it is left open without anything of it changing."""
     if not after.pending and not after.waiting:
         return None
-    return started if wrote else before.open_since or started
+    same = (before.pending, before.waiting.keys()) == (after.pending, after.waiting.keys())
+    return before.open_since or started if same and not wrote else started
 
 
 def _lag(state: DandisetState) -> float | None:

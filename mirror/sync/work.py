@@ -32,7 +32,7 @@ from mirror.sync.turn import Outcome, failed, now
 from mirror.sync.zarr.ahead import Ahead, Wanted, ZarrDone
 
 if TYPE_CHECKING:
-    from mirror.sync.engine import Watcher
+    from mirror.sync.report import Watcher
 
 __all__ = ["DandisetWork", "ZarrWork", "work_through"]
 
@@ -122,12 +122,22 @@ class _Todo:
         """What to begin next; None: nothing, as long as something is under way. `alone`: nothing is."""
         while self._zarrs:
             zarr = heapq.heappop(self._zarrs)[2]
-            divided = self._divided.get(zarr.identifier)
-            if divided is not None and zarr in divided.left:
+            if self._is_wanted(zarr):
                 return zarr
         if self._dandisets:
             return self._dandisets.popleft()
-        return self._suspects.popleft() if self._suspects and alone else None
+        while self._suspects and alone:
+            suspect = self._suspects.popleft()
+            if self._is_wanted(suspect):
+                return suspect
+        return None
+
+    def _is_wanted(self, item: Item) -> bool:
+        """Unless it is a Zarr that was given up meanwhile."""
+        if isinstance(item, DandisetWork):
+            return True
+        divided = self._divided.get(item.identifier)
+        return divided is not None and item in divided.left
 
     def try_alone(self, item: Item) -> None:
         """Do it once more, after all others, when nothing else is under way that may have been the reason."""
@@ -163,6 +173,8 @@ class _Turns:
     todo: _Todo
     stop: Callable[[], bool]
     asked: Callable[[Tally], None]
+    bereaved: set[Future[Any]] = field(default_factory=set)
+    """what was under way when the process of another died: should its own have died then, that is heard of later"""
 
     def outcomes(self, pool: Pool, at_most: int | None = None) -> Iterator[Outcome]:
         """Have the pool do it all; with `at_most`, as long as there is no more than that to be begun."""
@@ -184,14 +196,16 @@ class _Turns:
 
     def _taken(self, pool: Pool, running: dict[Future[Any], Item]) -> Iterator[Outcome]:
         """Wait until something is done, and take it in."""
-        alone = len(running) == 1
+        alone = len(running) == 1 and self.bereaved.isdisjoint(running)
         while not (done := wait(running, _LOOK_SECONDS, FIRST_COMPLETED).done):
             pool.look()
         for future in done:
             item = running.pop(future)
+            self.bereaved.discard(future)
             try:
                 performed = pool.result(future)
             except WorkerDied as died:
+                self.bereaved.update(running)
                 if not (alone or died.certain):
                     self.todo.try_alone(item)
                     continue

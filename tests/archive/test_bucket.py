@@ -14,6 +14,8 @@ import pytest
 from mirror.archive.bucket import UNREACHABLE_LIMIT, Bucket, cheaper_to_list, estimated_objects
 from mirror.archive.http import Http
 from mirror.archive.s3 import S3Location, parse_location
+from mirror.demo import DemoArchive
+from mirror.demo.faults import html_page
 from mirror.errors import BadAnswer, ContentRefused, NotAllowed, NotFound, Unreachable
 
 ODD_KEYS = ["odd/a b", "odd/a+b", "odd/a%20b", "odd/a&b=c", "odd/é日本", "odd/x//y", "odd/q?#", "odd/<>\"'", "odd/z~"]
@@ -223,7 +225,7 @@ def blob(number: int) -> S3Location:
 def test_one_failing_blob_does_not_break_the_others(server: Any, faulty: Bucket) -> None:
     for number, status in enumerate([200, 403, 404, 500, 400, 200]):
         path = f"/b/{blob(number).key}"
-        server.then(status=status, headers={"x-amz-version-id": f"v{number}"}, at=path)
+        server.then(status=status, headers={"x-amz-version-id": f"v{number}", "ETag": "e"}, at=path)
     found = faulty.version_ids([blob(number) for number in range(6)])
     assert (found[blob(0)], found[blob(5)]) == ("v0", "v5")
     kinds = [type(found[blob(number)]) for number in range(1, 5)]
@@ -233,7 +235,7 @@ def test_one_failing_blob_does_not_break_the_others(server: Any, faulty: Bucket)
 
 def test_a_bucket_that_may_not_be_listed_is_asked_one_by_one(server: Any, faulty: Bucket) -> None:
     def answer(seen: Any) -> Any:
-        server.then(status=403 if seen.method == "GET" else 200, headers={"x-amz-version-id": "v"})
+        server.then(status=403 if seen.method == "GET" else 200, headers={"x-amz-version-id": "v", "ETag": "e"})
         return server.turns.pop()
 
     server.answer = answer
@@ -297,7 +299,7 @@ def test_a_listing_that_is_none_is_a_bad_answer(server: Any, faulty: Bucket) -> 
 
 def test_content_cut_short_is_fetched_again(server: Any, faulty: Bucket) -> None:
     server.then(b"hal", announce=6)
-    server.then(b"halves")
+    server.then(b"halves", headers={"ETag": "e"})
     assert faulty.fetch(blob(0), max_bytes=10) == b"halves"
 
 
@@ -306,3 +308,28 @@ def test_a_region_elsewhere_is_named_not_followed(server: Any, faulty: Bucket) -
     with pytest.raises(BadAnswer, match=r"redirects to https://b\.s3\.eu-west-1\.amazonaws\.com \(") as caught:
         faulty.version_id(blob(0))
     assert "SECRET" not in str(caught.value)
+
+
+def test_a_proxy_s_page_with_status_200_is_not_taken_for_the_bucket_s_answer(pauses: list[float]) -> None:
+    with DemoArchive() as archive:
+        identifier = archive.create_dandiset("Ripples")
+        archive.add_asset(identifier, "a.nwb", b"content")
+        blob = archive.asset(identifier, "a.nwb").blob
+        assert blob is not None
+        http = Http(sleep=pauses.append)
+        bucket = Bucket(http, archive.s3_endpoint)
+        location = parse_location(f"{archive.s3_endpoint}/{archive.bucket}/{blob.key}")
+        version_id = bucket.version_id(location)
+        assert version_id is not None
+        for ask, honest in (
+            (lambda: bucket.version_id(location), version_id),
+            (lambda: bucket.exists(location.url), True),
+            (lambda: bucket.fetch(location, max_bytes=100), b"content"),
+        ):
+            archive.s3_faults.add(html_page())
+            assert ask() == honest
+            archive.s3_faults.add(html_page(), times=None)
+            with pytest.raises(BadAnswer, match="not the bucket's"):
+                ask()
+            archive.s3_faults.clear()
+        http.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,9 @@ import pytest
 from mirror.archive.records import Instance
 from mirror.cli.status import human_size
 from mirror.config import Settings
+from mirror.daemon.listening import JobReport
+from mirror.daemon.marking import marked
+from mirror.dataset.times import moment
 from mirror.demo import DemoArchive
 from mirror.errors import SomeFailed
 from mirror.git.process import run_git
@@ -161,7 +165,7 @@ def test_a_failure_is_told_with_its_reason_since_when_and_how_often(
     assert row["message"] == failure["message"]
     assert datetime.fromisoformat(failure["since"]) <= datetime.fromisoformat(failure["last"])
     (note,) = note_lines(run())
-    assert note.startswith(f"failed 2 times since {failure['since']}: Dandiset {bad}, version draft")
+    assert re.match(rf"failed 2 times since [-\d: ]+, tried again [\w :-]+: Dandiset {bad}, version draft", note)
     assert "\x1b" not in note
     assert run().stdout.splitlines()[-1] == "1 Dandiset, 0 versions, 1 asset, 4 B in the archive; 1 failed"
     assert run().returncode == 0  # it could be told, and that is all that was asked for
@@ -225,8 +229,13 @@ def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settin
     write_job_mark(
         state, JobMark(job="poll", since=begun, started=begun, ended=begun, seconds=1, counts={"changed": 2})
     )
-    trouble = {"kind": "NoRoom", "trouble": "no room", "troubled_since": begun, "troubled_count": 3}
-    write_job_mark(state, JobMark(job="maintain", since=begun, started=begun, ended=begun, ok=False, **trouble))
+    mark = None
+    for _ in range(3):
+        mark = marked(mark, JobReport("maintain", begun, 1.0, kind="NoRoom", trouble="no room"), moment(begun))
+        write_job_mark(state, mark)
+    write_job_mark(
+        state, marked(None, JobReport("recheck", begun, 1.0, kind="Stopped", trouble="stopped"), moment(begun))
+    )
     file = ActivityFile(state, "dandi-mirror run")
     file.note(Standing, next_jobs={"poll": "2026-11-20T15:44:17+00:00"}, at_once=True)
     try:
@@ -236,13 +245,14 @@ def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settin
     assert "waiting: `dandi-mirror run`, process " in text
     assert "\npoll      2026-11-20 15:34:17, took 1.0 s: 2 changed; next 2026-11-20 15:44:17\n" in text
     assert "failed 3 times since 2026-11-20 15:34:17: no room\n" in text
+    assert "took 1.0 s: broken off: stopped\n" in text
     assert {job: record["status"] for job, record in found.items()} == {
         "poll": "ok",
         "recheck": "ok",
         "maintain": "error",
     }
     assert (found["poll"]["counts"], found["poll"]["next"]) == ({"changed": 2}, "2026-11-20T15:44:17+00:00")
-    assert (found["recheck"]["started"], found["recheck"]["counts"]) == (None, {})
+    assert (found["recheck"]["unfinished"], found["recheck"]["counts"]) == (True, {})
     assert (found["maintain"]["kind"], found["maintain"]["message"]) == ("NoRoom", "no room")
     named = run("--json", "000001")
     assert records_of(named, "status-job") == []  # who asks for one Dandiset is told of that

@@ -19,6 +19,7 @@ import pyte
 import pytest
 
 from mirror.archive.records import Instance
+from mirror.cli.status_text import shown_time
 from mirror.cli.watch import screen_lines
 from mirror.config import Settings
 from mirror.store.activity import ActivityFile, Standing, Turn
@@ -141,6 +142,18 @@ def test_it_fits_any_terminal(store: Store, settings: Settings, rows: int, colum
     assert len(lines) == rows
     assert max(map(len, lines)) <= columns
     assert lines[-1].endswith("q ends"[:columns]) or columns < 40
+
+
+@pytest.mark.parametrize("text", ["soon", "0001-01-01T00:00:00+14:00"])
+def test_a_time_that_makes_no_sense_is_shown_as_it_is(text: str) -> None:
+    assert shown_time(text) == text
+
+
+def test_what_failed_is_seen_on_a_narrow_terminal_too(store: Store, settings: Settings) -> None:
+    for number in range(1000, 1020):
+        store.save_state(DandisetState(identifier=f"{number:06d}"))
+    line = drawn(store, settings, columns=80)[1]
+    assert "; 40 failed; 20 n" in line
 
 
 def test_what_there_is_no_room_for_is_counted(store: Store, settings: Settings) -> None:

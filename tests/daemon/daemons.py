@@ -16,7 +16,9 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from mirror.config_layers import load
 from mirror.daemon.processes import descendants, kill_descendants
+from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Fault
 from mirror.demo.web import Answer, Request, Response
@@ -119,6 +121,11 @@ class World:
             text=True,
             timeout=60,
         )
+
+    def sync(self) -> None:
+        """Mirror all there is, in this process: it takes a tenth of the time of a command."""
+        Job(load(self.file, {}).settings).poll()
+        assert self.store.dandisets()
 
     @contextmanager
     def daemon(self, *args: str, **env: str) -> Iterator[Daemon]:

@@ -6,7 +6,9 @@ import json
 import logging
 import os
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from mirror.daemon.listening import JobReport
 from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.publish.publishing import Published
+from mirror.store.job_marks import JobMark, write_job_mark
 from mirror.store.state import Failure
 from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
@@ -139,9 +142,63 @@ def test_jobs_do_not_take_each_other_for_well_again(command: Command) -> None:
     assert len(command.handed_over()) == 1
 
 
+def test_rounds_that_are_processes_of_their_own_hand_an_outage_over_once_an_hour_too(tmp_path: Path) -> None:
+    """As `run --once` is: what was told before follows from the marks."""
+    (tmp_path / "store" / "state").mkdir(parents=True)
+    kept = tmp_path / "handed over.jsonl"
+    began = datetime.now(UTC) - timedelta(minutes=175)
+    for minutes, trouble in ((0, "down"), (10, "down"), (50, "down"), (65, "down"), (115, "down"), (175, "")):
+        kind = "Unreachable" if trouble else ""
+        now = began + timedelta(minutes=minutes)
+        command = Command(tmp_path)
+        report = JobReport("poll", now.isoformat(), 1.0, Report(), kind=kind, trouble=trouble)
+        with time_at(now):
+            command.ends(report)
+            command.hook.close()
+        mark = JobMark(
+            job="poll",
+            since=began.isoformat(),
+            started=now.isoformat(),
+            ended=now.isoformat(),
+            kind=kind,
+            trouble=trouble,
+            troubled_since=began.isoformat() if trouble else None,
+            troubled_count=1 if trouble else 0,
+        )
+        write_job_mark(tmp_path / "store" / "state", mark)
+    told = [json.loads(line) for line in kept.read_text().splitlines()]
+    assert [(one["trouble"], one["recovered"]) for one in told] == [
+        ("down", []),
+        ("down", []),
+        ("", ["poll: Unreachable"]),
+    ]
+
+
+@contextmanager
+def time_at(now: datetime) -> Iterator[None]:
+    class Then(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return now.astimezone(tz)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mirror.daemon.hook.datetime", Then)
+        yield
+
+
 def test_to_be_stopped_is_no_failure(command: Command) -> None:
     command.ends(ended(kind="Stopped", trouble="stopped; 3 Dandisets had no turn yet"))
     assert command.handed_over() == []
+
+
+def test_what_failed_before_a_job_was_stopped_is_handed_over_and_what_works_again(command: Command) -> None:
+    command.ends(ended(kind="ArchiveDown", trouble="no answer"))
+    fine, bad = Outcome("000001", "unchanged", "unchanged"), failure("000002")
+    command.ends(ended(failure("000001")), failure("000001"))
+    command.ends(ended(fine, bad, kind="Stopped", trouble="stopped"), fine, bad)
+    command.ends(ended(kind="Stopped", trouble="stopped"))
+    last = command.handed_over()[-1]
+    assert ([one["dandiset"] for one in last["failures"]], last["recovered"]) == (["000002"], ["000001"])
 
 
 def test_a_real_round_is_handed_over_and_after_a_restart_its_end(archive: DemoArchive, tmp_path: Path) -> None:
@@ -213,6 +270,20 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, caplog
     assert "on_failure: the command was ended: it took more than 1 s" in caplog.messages
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not is_there(child), "nothing of it is left", 5)
+
+
+def test_a_mirror_that_is_to_stop_waits_no_longer_than_it_may(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = Settings.model_validate({"store": tmp_path / "store", "on_failure": "sleep 300"})
+    hook, started = Hook(seconds_left=lambda: 2.0), time.monotonic()
+    for count in (1, 2):
+        hook.job_began("poll", settings)
+        hook.job_ended(ended(failure("000001", count)))
+    hook.close()
+    assert 0.9 < time.monotonic() - started < 2.0
+    assert caplog.messages == [
+        "on_failure: the command was ended: the mirror ends",
+        "on_failure: the mirror ends: a report is not handed over",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from mirror.daemon.listening import JobReport
 from mirror.daemon.log_lines import LogLines
 from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
+from mirror.publish.hosts import HostOutcome
 from mirror.publish.publishing import Published
 from mirror.store.state import Failure
 from mirror.sync.engine import Report
@@ -147,6 +148,25 @@ def test_what_failed_besides_is_told(log: LogLines, lines: Lines) -> None:
     published = Published(problems=["superdataset dandisets: damaged"])
     log.job_ended(JobReport("poll", SINCE, 1.0, Report(), published))
     assert lines.of(logging.WARNING) == ["warning superdataset dandisets: damaged"]
+
+
+def test_a_host_that_is_out_of_reach_for_hours_is_told_of_once_an_hour_and_when_it_works_again(
+    tmp_path: Path, lines: Lines
+) -> None:
+    now = 0.0
+    log = LogLines(clock=lambda: now)
+    log.job_began("poll", Settings.model_validate({"store": tmp_path}))
+    down = HostOutcome("backup", stopped="out of reach")
+    for _ in range(18):
+        log.host(down)
+        log.job_ended(JobReport("poll", SINCE, 1.0, Report(), Published(hosts=[down])))
+        now += 600
+    assert lines.of(logging.WARNING) == ["warning host backup: out of reach"] * 3
+    for _ in range(2):
+        log.host(HostOutcome("backup"))
+    assert lines.of() == ["info host backup: has everything; it works again"]
+    log.host(down)
+    assert lines.of() == ["warning host backup: out of reach"]
 
 
 def test_a_long_round_says_each_minute_how_far_it_is(tmp_path: Path, lines: Lines) -> None:

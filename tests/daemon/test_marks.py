@@ -9,7 +9,7 @@ import pytest
 
 from mirror.daemon.listening import JOBS, JobReport
 from mirror.daemon.marking import Marks, marked
-from mirror.store.job_marks import JOB_NAMES, JobMark, read_job_marks, write_job_mark
+from mirror.store.job_marks import JOB_NAMES, JobMark, moment_of, read_job_marks, write_job_mark
 from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
 
@@ -34,6 +34,17 @@ def test_marks_that_nobody_can_read_are_none(tmp_path: Path, content: bytes | No
     if content is not None:
         (tmp_path / "jobs.json").write_bytes(content)
     assert read_job_marks(tmp_path) == {}
+
+
+def test_marks_in_whose_place_is_something_else_are_none(tmp_path: Path) -> None:
+    (tmp_path / "jobs.json").mkdir()
+    assert read_job_marks(tmp_path) == {}
+    Marks(tmp_path).read(NOW)
+
+
+@pytest.mark.parametrize("text", [None, "", "soon", STARTED[:19], "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z"])
+def test_a_time_that_cannot_be_reckoned_with_is_none(text: str | None) -> None:
+    assert moment_of(text) is None
 
 
 def test_jobs_are_on_the_timetable_from_the_first_start_on(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -16,17 +17,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from daemons import Held
 from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from mirror.config import Settings
+from mirror.daemon import metrics_server
 from mirror.daemon.listening import JOBS
 from mirror.daemon.metrics_server import CLIENT_SECONDS, MOST_CLIENTS, Exposition
 from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
 from mirror.errors import MirrorError
+from mirror.store.job_marks import JobMark, write_job_mark
 from mirror.store.store import Store
 
 Labels = tuple[tuple[str, str], ...]
@@ -299,6 +303,23 @@ def test_clients_that_say_no_more_hinder_nobody(exposition: Exposition, said: by
         assert ask(exposition.port, "/healthz")[0] == 200
 
 
+def test_whoever_sends_a_byte_now_and_then_keeps_nobody_out_for_long(
+    exposition: Exposition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "CLIENT_SECONDS", 1.0)
+    with rude_clients(exposition.port, MOST_CLIENTS, b"GET /metrics HTTP/1.1\r\n") as clients:
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            for client in clients:
+                with contextlib.suppress(OSError):
+                    client.sendall(b"X-Slow: loris\r\n")
+            with contextlib.suppress(ConnectionError, http.client.RemoteDisconnected):
+                assert ask(exposition.port, "/healthz")[0] == 200
+                return
+            time.sleep(0.1)
+    raise AssertionError("nobody is answered any more")
+
+
 def test_what_is_too_many_is_turned_away_and_comes_again(exposition: Exposition) -> None:
     with rude_clients(exposition.port, MOST_CLIENTS, b"GET"):
         time.sleep(0.2)
@@ -330,3 +351,34 @@ def test_nonsense_is_survived_without_a_word(
     assert ask(exposition.port, "/healthz")[0] == 200
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert capfd.readouterr().err == ""
+
+
+def test_how_the_jobs_went_before_this_process_was_started_is_known(settings: Settings) -> None:
+    state = settings.store / "state"
+    state.mkdir(parents=True)
+    time = "2026-11-21T15:34:17+00:00"
+    write_job_mark(state, JobMark(job="maintain", since=time, started=time, ended=time))
+    write_job_mark(
+        state,
+        JobMark(job="recheck", since=time, started=time, ended=time, kind="Unreachable", trouble="x", troubled_count=2),
+    )
+    with closing(Exposition(settings)) as exposition:
+        found = figures(exposition.port)
+    last = found["dandi_mirror_last_success_timestamp_seconds"]
+    assert last[(("round", "maintain"),)] == datetime.fromisoformat(time).timestamp()
+    assert last[(("round", "recheck"),)] == 0
+    assert found["dandi_mirror_job_in_trouble"][(("round", "recheck"),)] == 1
+
+
+def test_the_alerts_ask_for_figures_that_there_are(settings: Settings) -> None:
+    rules = yaml.safe_load((Path(__file__).parents[2] / "config" / "prometheus-alerts.yaml").read_text())
+    asked = {
+        name
+        for group in rules["groups"]
+        for rule in group["rules"]
+        for name in re.findall(r"dandi_mirror_\w+", rule["expr"])
+    }
+    with closing(Exposition(settings)) as exposition:
+        there = figures(exposition.port).keys()
+    assert len(asked) >= 3
+    assert asked <= there

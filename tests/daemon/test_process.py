@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +15,10 @@ import pytest
 import requests
 from daemons import Held, World, wait_until, write_marks
 
+from mirror.daemon.alone import alone
 from mirror.demo import DemoArchive
 from mirror.demo.faults import html_page
+from mirror.errors import Locked
 from mirror.store.job_marks import JobMark
 
 ASSETS = r"/dandisets/{}/versions/draft/assets/"
@@ -171,11 +174,14 @@ def test_after_kill_9_the_next_start_goes_on(world: World, archive: DemoArchive)
 
 
 def test_a_second_daemon_says_who_holds_the_store_and_since_when(world: World) -> None:
+    with alone(world.root, "dandi-mirror run"):
+        second = world.command("run")
+    assert second.returncode == 11
+    assert f"`dandi-mirror run`, process {os.getpid()} on {socket.gethostname()}, since 2" in second.stderr
     with world.daemon() as daemon:
         daemon.polled()
-        second = world.command("run")
-        assert second.returncode == 11
-        assert f"`dandi-mirror run`, process {daemon.process.pid} on {socket.gethostname()}, since 2" in second.stderr
+        with pytest.raises(Locked, match=f"`dandi-mirror run`, process {daemon.process.pid} on"), alone(world.root, ""):
+            pass
 
 
 def test_commands_typed_by_hand_work_between_jobs_and_are_told_who_is_at_work_during_one(
@@ -188,34 +194,34 @@ def test_commands_typed_by_hand_work_between_jobs_and_are_told_who_is_at_work_du
         between = world.command("sync")
         assert between.returncode == 0, between.stderr
         assert "by-hand.txt" in world.paths("000002")
-    world.write(schedule={"poll": "1s", "jitter": "0s"})
-    archive.add_asset("000001", "d.txt", b"d")
-    held = Held()
-    archive.api_faults.add(held, path=ASSETS.format("000001"))
-    with world.daemon() as daemon:
+        archive.add_asset("000001", "d.txt", b"d")
+        held = Held()
+        archive.api_faults.add(held, path=ASSETS.format("000001"))
+        world.write(schedule={"poll": "1s", "jitter": "0s"})
+        daemon.signal(signal.SIGHUP)
         assert held.asked.wait(20)
-        for command in (["sync"], ["run", "--once"]):
-            during = world.command(*command)
-            assert during.returncode == 11
-            assert f"`dandi-mirror run`, process {daemon.process.pid}" in during.stderr
+        with ThreadPoolExecutor() as both:
+            for during in both.map(lambda command: world.command(*command), (["sync"], ["run", "--once"])):
+                assert during.returncode == 11
+                assert f"`dandi-mirror run`, process {daemon.process.pid}" in during.stderr
         held.go.set()
         daemon.says("000001 draft: 1 added")
 
 
 def test_a_store_that_is_taken_is_told_of_once_and_tried_again_until_it_is_free(world: World) -> None:
-    assert world.command("sync").returncode == 0
-    with world.store.lock("a long repair"), world.daemon() as daemon:
-        daemon.says("the store is taken")
-        time.sleep(3)
+    world.sync()
+    with world.store.lock("a long repair"), world.daemon("-v") as daemon:
+        daemon.says("poll is put off", 3)
         (line,) = daemon.lines("the store is taken")
         assert f"`a long repair`, process {os.getpid()}" in line
         assert not daemon.lines(" poll: ")
+        assert " warning: the store is taken" in line
         daemon.signal(signal.SIGTERM)
         assert daemon.ends() == 0
 
 
 def test_a_store_that_becomes_free_is_polled_soon(world: World) -> None:
-    assert world.command("sync").returncode == 0
+    world.sync()
     with ExitStack() as stack:
         with world.store.lock("a short repair"):
             daemon = stack.enter_context(world.daemon())
@@ -241,8 +247,21 @@ def test_an_archive_that_talks_nonsense_for_a_while_is_told_of_once_and_when_it_
         assert all(state.failure is None for state in world.store.states())
 
 
+def test_a_hook_that_hangs_does_not_keep_the_mirror_from_stopping_in_time(world: World, archive: DemoArchive) -> None:
+    world.write(stop_seconds=3, on_failure=f"echo $$ > '{world.folder}/hook'; sleep 300")
+    archive.api_faults.add(html_page(), times=None)
+    with world.daemon() as daemon:
+        wait_until((world.folder / "hook").exists, "the hook is at work")
+        began = time.monotonic()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.ends() == 0
+        assert time.monotonic() - began < 3
+        assert daemon.lines("on_failure: the command was ended: the mirror ends")
+        assert "the process is ended as it is" not in daemon.log
+
+
 def test_a_recheck_that_was_missed_is_made_up_once_at_the_start(world: World) -> None:
-    assert world.command("sync").returncode == 0
+    world.sync()
     long_ago = (datetime.now(UTC) - timedelta(days=9)).isoformat(timespec="seconds")
     write_marks(world, JobMark(job="recheck", since=long_ago, started=long_ago))
     with world.daemon() as daemon:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from mirror.archive.records import Instance
 from mirror.config import Settings
 from mirror.daemon.doorbell import Doorbell
-from mirror.daemon.listening import JobName, JobReport
+from mirror.daemon.listening import JobName, JobReport, Listener
 from mirror.daemon.notify import Notifier
+from mirror.daemon.rounds import Job
 from mirror.daemon.service import Service
 from mirror.store.job_marks import read_job_marks
+from mirror.store.store import Store
 
 STARTED = "2026-11-21T15:34:00+00:00"
 
@@ -74,6 +77,25 @@ def test_troubles_are_logged_with_their_facts_for_programs(service: Service, cap
         {"event": "trouble", "job": "poll", "kind": "NoRoom", "trouble": "because"},
         {"event": "trouble-over", "job": "poll"},
     ]
+
+
+def test_a_bug_in_a_job_is_told_of_once_an_hour_with_where_it_is(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Listener):
+        def maintaining(self, how_far: str) -> None:  # noqa: ARG002
+            raise RuntimeError("a bug")
+
+    store = Store.open_or_create(tmp_path / "made", Instance("DEMO-DANDI", "https://demo-dandi.example.org"))
+    settings = Settings(store=store.root)
+    with caplog.at_level(logging.INFO, "mirror.daemon"):
+        for _ in range(3):
+            found = Job(settings, Broken()).maintain()
+            assert found.trouble == "unexpected RuntimeError: a bug"
+            service._conclude(found, made_room=False)
+    (record,) = caplog.records
+    assert record.getMessage() == "the maintain could not be done: unexpected RuntimeError: a bug"
+    assert "in maintaining" in caplog.text
 
 
 def test_settings_that_cannot_be_read_for_a_reason_nobody_foresaw_do_not_end_it(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mirror.config import Schedule
-from mirror.daemon.listening import JobName
+from mirror.daemon.listening import JOBS, JobName
 from mirror.daemon.times import Times, is_missed, seconds_until_next
 from mirror.store.job_marks import JobMark
 
@@ -73,6 +73,14 @@ def test_missed_times_are_noted_once_when_they_are_planned() -> None:
         times.plan(Schedule(poll="1h", recheck="0 2 * * *", maintain="1h"), {**marks, "maintain": _now("maintain")})  # type: ignore[dict-item]
         assert sorted(noted.jobs) == ["poll", "recheck"]
         assert set(times.next_times()) == {"poll", "recheck", "maintain"}
+
+
+@pytest.mark.parametrize("then", ["0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"])
+def test_marks_of_years_that_cannot_be_reckoned_with_are_as_good_as_none(then: str) -> None:
+    noted = Noted()
+    with Times(noted) as times:
+        times.plan(NIGHTLY, {job: JobMark(job=job, since=then, started=then) for job in JOBS})
+        assert set(noted.jobs) == set(times.next_times()) == set(JOBS)
 
 
 def test_reading_the_settings_again_every_minute_puts_nothing_off() -> None:

@@ -37,6 +37,17 @@ def test_an_archive_that_is_down_now_and_talks_nonsense_then_is_one_trouble() ->
     assert troubles.came_through("poll", 1800) == ["the archive is back, after 30 min"]
 
 
+def test_a_token_that_is_refused_is_told_of_at_once_also_after_an_outage() -> None:
+    troubles = Troubles()
+    assert troubles.met("poll", "ArchiveDown", "503", 0)
+    (line,) = troubles.met("poll", "NotAllowed", "check DANDI_API_KEY", 600)
+    assert line.endswith(", for 10 min now: check DANDI_API_KEY")
+    for now in range(1200, 3600, 600):
+        assert not troubles.met("poll", "NotAllowed", "check DANDI_API_KEY", now)
+        assert not troubles.met("poll", "ArchiveDown", "503", now)
+    assert troubles.came_through("poll", 3600) == ["the archive is back, after 60 min"]
+
+
 def test_a_job_that_does_not_ask_the_archive_says_nothing_of_its_being_back() -> None:
     troubles = Troubles()
     troubles.met("poll", "ArchiveDown", "503", 0)

@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mirror.store.activity import NAME, Activity, ActivityFile, Standing, Turn, read_activity
+from mirror.store import activity
+from mirror.store.activity import NAME, Activity, ActivityFile, Standing, Turn, read_activity, silent_seconds
 
 
 class Clock:
@@ -181,3 +182,37 @@ def test_threads_may_share_it(tmp_path: Path) -> None:
     assert found is not None
     assert found.standing.done in range(4)
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"pid": 10**18},
+        {"pid": -1},
+        {"pid": 0},
+        {"host": "elsewhere", "written": "2026-11-21T15:34:17"},
+        {"host": "elsewhere", "written": "yesterday"},
+    ],
+)
+def test_one_that_makes_no_sense_is_believed_by_nobody(tmp_path: Path, damage: dict[str, object]) -> None:
+    file = ActivityFile(tmp_path, "dandi-mirror run")
+    note(file, 3)
+    found = msgspec.json.decode((tmp_path / NAME).read_bytes())
+    (tmp_path / NAME).write_bytes(msgspec.json.encode(found | damage))
+    assert read_activity(tmp_path) is None
+
+
+def test_a_process_that_proc_does_not_show_is_believed_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note(ActivityFile(tmp_path, "dandi-mirror run"), 3)
+    monkeypatch.setattr(activity, "_born", lambda _pid: "")  # as with `hidepid`, to another user
+    assert read_activity(tmp_path) is not None
+
+
+@pytest.mark.parametrize("written", ["", "yesterday", "2026-11-21T15:34:17"])
+def test_a_time_that_nobody_can_read_is_no_time(tmp_path: Path, written: str) -> None:
+    note(ActivityFile(tmp_path, "dandi-mirror run"), 3)
+    found = read_activity(tmp_path)
+    assert found is not None
+    assert silent_seconds(msgspec.structs.replace(found, written=written), datetime.now(UTC)) is None

@@ -116,3 +116,20 @@ def test_an_index_in_memory_is_no_file(tmp_path: Path, monkeypatch: pytest.Monke
         index.remember_version_ids([("a", "1")])
         assert index.version_ids(["a"]) == {"a": "1"}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_damaged_further_inside_is_made_anew_when_that_comes_out(tmp_path: Path) -> None:
+    path = tmp_path / "index.sqlite"
+    many = {f"sub-{number}.nwb": Held(f"id-{number}", "2024", "annexed", "blob", False) for number in range(2_000)}
+    with Index(path) as index:
+        index.remember_draft("000001", "a", many, None)
+        index.remember_version_ids([("bucket/key", "v1")])
+    with path.open("r+b") as file:
+        for page in range(4, path.stat().st_size // 4096):
+            file.seek(page * 4096)
+            file.write(b"\xff" * 4096)
+    with Index(path) as index:
+        assert index.draft("000001", "a") is None
+        index.remember_draft("000001", "a", many, None)
+    with Index(path) as index:
+        assert index.draft("000001", "a") == many

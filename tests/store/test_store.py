@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -138,3 +139,26 @@ def test_what_was_looked_at_is_known_though_nothing_of_it_is_mirrored(store: Sto
 def test_a_superdataset_is_no_dandiset(store: Store) -> None:
     (store.public / "alias" / "dandisets").symlink_to("../abc/def")
     assert store.dandisets() == []
+
+
+def test_folders_that_are_gone_are_made_again(store: Store) -> None:
+    """Somebody put `store.json` back, and nothing else."""
+    for folder in ("dandisets", "tmp"):
+        (store.root / "state" / folder).rmdir()
+    with store.lock("test"):
+        store.save_state(DandisetState(identifier="000001"))
+    assert Store.open(store.root).known() == ["000001"]
+
+
+def test_a_store_without_its_state_says_what_it_lacks(store: Store, instance: Instance) -> None:
+    shutil.rmtree(store.root / "state")
+    with pytest.raises(StoreError, match="has lost its folder `state`"):
+        Store.open_or_create(store.root, instance)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_nobody_works_in_the_store_of_somebody_else(store: Store) -> None:
+    """What root writes, the store's owner could not change any more."""
+    os.chown(store.root / "state" / "store.json", 65534, 65534)
+    with pytest.raises(StoreError, match=r"belongs to \w+, not to root .* sudo -u \w+"), store.lock("test"):
+        pytest.fail("it was locked")

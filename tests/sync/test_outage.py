@@ -14,7 +14,7 @@ from mirror.archive.instances import content_hosts
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Fault, Reset, Status, html_page
-from mirror.errors import ArchiveDown, MirrorError, NoRoom, SomeFailed, Stopped
+from mirror.errors import ArchiveDown, MirrorError, NoRoom, SomeFailed, Stopped, Unreachable
 from mirror.publish.publishing import Publisher
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
@@ -59,13 +59,16 @@ def outcome(identifier: str, kind: str = "") -> Outcome:
 # --- the judgement -----------------------------------------------------------------------------------------------
 
 
-def judge(kinds: str, troubles: list[str | None]) -> tuple[str, list[str], str]:
-    """Who passed, who was acquitted, and what was said. U: no answer, B: nonsense, R: refused, `.`: went well."""
+def judge(kinds: str, troubles: list[str | None], *, deeper: str | None = None) -> tuple[str, list[str], str]:
+    """Who passed, who was acquitted, and what was said. U: no answer, B: nonsense, R: refused, `.`: went well.
+
+    `deeper`: what is wrong with the database or the bucket.
+    """
     names = {"U": "Unreachable", "B": "BadAnswer", "R": "PathRefused", ".": ""}
     turns: Iterator[Outcome] = iter([outcome(str(number), names[kind]) for number, kind in enumerate(kinds)])
     answers, acquitted, passed, said = iter(troubles), [], [], ""
     try:
-        for one in judged(turns, partial(next, answers), acquitted.append):
+        for one in judged(turns, partial(next, answers), lambda: deeper, acquitted.append):
             passed.append(one.identifier)
     except ArchiveDown as error:
         said = error.message
@@ -85,9 +88,11 @@ def test_when_the_archive_does_not_answer_either_it_is_to_blame(kind: str) -> No
 
 
 def test_three_in_a_row_without_an_answer_are_no_accident() -> None:
-    passed, acquitted, said = judge(".UUU.", [None] * 3)
-    assert (passed, acquitted) == ("0", ["1", "2", "3"])
-    assert "3 Dandisets in a row got no answer" in said
+    assert judge(".UUU.", [None] * 3, deeper="the bucket: HTTP 503") == ("0", ["1", "2", "3"], "the bucket: HTTP 503")
+
+
+def test_three_in_a_row_without_an_answer_are_one_while_others_would_get_one() -> None:
+    assert judge(".UUUUUU.U", [None] * 7) == ("012345678", [], "")
 
 
 def test_a_refusal_is_not_looked_into() -> None:
@@ -145,6 +150,56 @@ def test_a_bucket_that_goes_down_cuts_the_run_short_too(
     assert [kept.state(one).failure for one in dandisets] == [None] * DANDISETS
     archive.s3_faults.clear()
     assert sync(settings()).count("changed") == DANDISETS
+
+
+def test_dandisets_that_never_get_an_answer_do_not_keep_the_others_from_their_turns(
+    archive: DemoArchive, settings: MakeSettings, dandisets: list[str]
+) -> None:
+    bad, good = dandisets[:4], dandisets[4:]
+    archive.api_faults.add(Status(503), path=rf"/dandisets/({'|'.join(bad)})/versions/", times=None)
+    report = sync(settings())
+    assert report.cut_short is None
+    assert {one.identifier for one in report.outcomes if one.result == "failed"} == set(bad)
+    assert {one.identifier for one in report.outcomes if one.result == "changed"} == set(good)
+
+
+@pytest.mark.parametrize("named", [True, False], ids=["named", "missing from the list"])
+def test_a_dandiset_of_which_nothing_can_be_heard_fails_alone(
+    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str], named: bool
+) -> None:
+    sync(settings())
+    gone, other = dandisets[:2]
+    archive.clock.advance(seconds=60)
+    archive.add_asset(other, "a.txt", b"a")
+    archive.delete_dandiset(gone)
+    archive.api_faults.add(Status(503), path=rf"/dandisets/{gone}/$", times=None)
+    report = sync(settings(), [gone, other] if named else [])
+    assert {one.identifier: one.result for one in report.outcomes} == {gone: "failed", other: "changed"}
+    assert Store.open(store).state(gone).vanished is None
+    archive.api_faults.add(Reset(), path=r"/info/$", after=1, times=None)
+    with pytest.raises(Unreachable):
+        sync(settings(), [gone, other] if named else [])
+
+
+def test_a_bucket_that_is_down_is_charged_to_no_dandiset_of_zarrs(
+    archive: DemoArchive, settings: MakeSettings, store: Path
+) -> None:
+    identifiers = [archive.create_dandiset(f"Zarrs {number}") for number in range(4)]
+    for identifier in identifiers:
+        archive.add_asset(identifier, "sub-1/sub-1.nwb", b"one")
+    sync(settings())
+    archive.clock.advance(seconds=60)
+    for identifier in identifiers:
+        archive.add_zarr(identifier, "sub-1/a.ome.zarr", {"0/0": b"a"})
+    archive.s3_faults.add(Status(503), times=None)
+    with Publisher(settings(), layout_of(settings())) as publisher:
+        report = sync(settings(), patient=True, follower=publisher)
+    assert isinstance(report.cut_short, ArchiveDown)
+    kept = Store.open(store)
+    assert [kept.state(one).failure for one in identifiers] == [None] * 4
+    archive.s3_faults.clear()
+    again = sync(settings(), patient=True)
+    assert {one.identifier: one.result for one in again.outcomes} == dict.fromkeys(identifiers, "changed")
 
 
 def test_what_the_chain_of_releases_knows_does_not_go_beyond_a_run_that_was_cut_short(

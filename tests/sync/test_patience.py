@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from hypothesis import strategies as st
 
 from mirror.config import Settings
 from mirror.demo import DemoArchive
-from mirror.demo.faults import Status
+from mirror.demo.faults import Fault, Status
+from mirror.demo.web import Answer, Request, Response
 from mirror.store.state import DandisetState, Failure
 from mirror.store.store import Store
 from mirror.sync.engine import Report, sync
 from mirror.sync.patience import LONGEST_PAUSE, next_try, pause_after, rests
+from mirror.sync.turn import open_since
 
 MakeSettings = Callable[..., Settings]
 
@@ -150,6 +153,69 @@ def test_a_hand_typed_sync_waits_for_nothing(
     kept.save_state(msgspec.structs.replace(kept.state(broken), failure=failure))
     assert poll().resting == 1
     assert sync(settings()).count("failed") == 1
+
+
+def test_the_chain_of_releases_waits_for_one_that_rests(
+    archive: DemoArchive, store: Path, poll: Callable[[], Report]
+) -> None:
+    """Nobody knows which versions it has."""
+    poll()
+    archive.clock.advance(seconds=60)
+    identifier = archive.create_dandiset("Published")
+    archive.add_asset(identifier, ABSENT_PATH, b"one")
+    archive.publish(identifier)
+    archive.api_faults.add(Status(400), path=rf"/dandisets/{identifier}/versions/\?", times=None)
+    assert poll().count("failed") == 1
+    kept = Store.open(store)
+    known = kept.frontier()
+    failure = kept.state(identifier).failure
+    assert known is not None
+    assert failure is not None
+    assert list(known.unknown) == [identifier]
+    lasting = msgspec.structs.replace(_just_now(failure), since="2020-01-01T00:00:00+00:00")
+    kept.save_state(msgspec.structs.replace(kept.state(identifier), failure=lasting))
+    archive.clock.advance(seconds=600)
+    assert poll().resting == 1
+    later = kept.frontier()
+    assert later is not None
+    assert later.unknown == known.unknown
+
+
+@dataclass(frozen=True)
+class BareName(Fault):
+    """The list of Dandisets names one, and says nothing else of it."""
+
+    identifier: str
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        body = {"count": 1, "next": None, "results": [{"identifier": self.identifier}]}
+        return Response(200, msgspec.json.encode(body), {"Date": answer(request).headers["Date"]})
+
+
+def test_one_of_which_the_list_makes_no_sense_rests_too(
+    archive: DemoArchive, store: Path, poll: Callable[[], Report]
+) -> None:
+    identifier = archive.create_dandiset("Nonsense")
+    archive.api_faults.add(BareName(identifier), path=r"/dandisets/\?", times=None)
+    assert poll().count("failed") == 1
+    shifted(store, identifier, timedelta(hours=1))
+    kept = Store.open(store)
+    failure = kept.state(identifier).failure
+    assert failure is not None
+    kept.save_state(msgspec.structs.replace(kept.state(identifier), failure=_just_now(failure)))
+    report = poll()
+    assert (report.resting, report.outcomes) == (1, [])
+    assert list((kept.frontier() or pytest.fail("none")).absent) == [identifier]
+
+
+def test_a_version_is_looked_at_soon_where_something_else_is_open_for_years() -> None:
+    before = DandisetState(
+        identifier="000001", open_since="2020-01-01T00:00:00+00:00", waiting={"0.1": "has no DOI yet"}
+    )
+    after = msgspec.structs.replace(before, waiting={**before.waiting, "0.2": "changed less than 300 s ago"})
+    assert open_since(before, after, "now", wrote=False) == "now"
+    other_reason = msgspec.structs.replace(before, waiting={"0.1": "no answer; asked 8 times"})
+    assert open_since(before, other_reason, "now", wrote=False) == before.open_since
 
 
 def test_assets_that_the_archive_does_not_hash_are_looked_at_ever_more_rarely(

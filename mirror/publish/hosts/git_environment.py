@@ -59,6 +59,9 @@ def push_environment(remote: Remote | None = None) -> dict[str, str]:
             f"http.{server}.followRedirects": "false",
             "credential.helper": "",
         }
+    else:
+        # Credential helpers read tokens of theirs from the environment, as that of GitHub's `gh` does.
+        kept |= {key: value for key, value in os.environ.items() if key.endswith("_TOKEN")}
     variables = {"GIT_CONFIG_COUNT": str(len(settings))}
     for number, (key, value) in enumerate(settings.items()):
         variables |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}

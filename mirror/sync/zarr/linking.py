@@ -46,6 +46,8 @@ class ZarrLinker:
     remote: bytes
     failed: dict[str, str] = field(default_factory=dict)
     """paths of Zarrs that could not be brought up to date, with the reason"""
+    unreached: set[str] = field(default_factory=set)
+    """those of them of which the archive gave no answer"""
     unfinished: list[str] = field(default_factory=list)
     """paths of Zarrs that the archive is taking in"""
     others: list[str] = field(default_factory=list)
@@ -133,6 +135,8 @@ class ZarrLinker:
         except MirrorError as error:
             logger.warning("%s: %s", entry.path, error)
             self.failed[entry.path] = error.message
+            if isinstance(error, Unreachable):
+                self.unreached.add(entry.path)
         return self._standing(entry)
 
     def _synced(self, entry: AssetEntry) -> HeldZarr:

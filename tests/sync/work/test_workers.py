@@ -21,14 +21,17 @@ from mirror.archive.client import ArchiveClient
 from mirror.archive.http import Tally
 from mirror.archive.instances import content_hosts
 from mirror.config import Settings
+from mirror.dataset.zarr.checksum import Checksum
 from mirror.demo.faults import Before, Status
-from mirror.errors import Stopped
+from mirror.errors import Stopped, Unreachable
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.engine import Report, sync
 from mirror.sync.pools.here import Here
-from mirror.sync.work import DandisetWork, _Todo, _Told, _Turns, work_through
-from mirror.sync.zarr.ahead import Ahead
+from mirror.sync.pools.pool import WorkerDied
+from mirror.sync.work import DandisetWork, ZarrWork, _Todo, _Told, _Turns, work_through
+from mirror.sync.zarr.ahead import Ahead, Wanted, ZarrDone
+from mirror.sync.zarr.subject import Subject
 
 if TYPE_CHECKING:
     from tests.sync.conftest import MakeSettings, MirrorOnce
@@ -148,11 +151,75 @@ def test_when_the_bucket_does_not_answer_it_is_not_asked_for_every_zarr(
     todo = _Todo([DandisetWork(world.zarrs, ahead=Ahead.allowed())])
     turns = _Turns(ours, todo, lambda: False, lambda _: None)
     [outcome] = turns.outcomes(Here(chosen, ours, connection, _Told(None)))
-    assert outcome.kind == "ZarrsFailed"
+    assert outcome.kind == "Unreachable"
     assert world.archive.requests.count(server="s3", path="prefix=zarr/") == 1
     reasons = list(ours.state(world.zarrs).zarrs_failed.values())
     assert len(reasons) == 3
     assert sum("not asked for, since" in reason for reason in reasons) == 2
+
+
+def test_of_two_whose_processes_die_together_neither_is_to_blame_at_once(
+    world: World, settings: MakeSettings, store: Path
+) -> None:
+    """Though one of the deaths be heard of first, when nothing is left to be begun."""
+
+    class Deadly:
+        """A pool whose first two items die, one after the other, and whose others are done."""
+
+        def __init__(self, here: Here) -> None:
+            self._here = here
+            self._dying: list[Future[Any]] = []
+            self.begun: list[str] = []
+
+        def room(self) -> int:
+            return 2
+
+        def submit(self, item: Any) -> Future[Any]:
+            self.begun.append(item.identifier)
+            if len(self.begun) > 2:
+                return self._here.submit(item)
+            self._dying.append(Future())
+            if len(self._dying) == 2:
+                self._dying[0].set_exception(WorkerDied(certain=False))
+            return self._dying[-1]
+
+        def result(self, future: Future[Any]) -> Any:
+            if future is self._dying[0]:
+                threading.Timer(0.2, self._dying[1].set_exception, [WorkerDied(certain=False)]).start()
+            return future.result()
+
+        def look(self) -> None: ...
+        def close(self) -> None: ...
+
+    chosen = settings()
+    with closing(Connection.open(chosen)) as connection:
+        ours = Store.open_or_create(store, connection.instance)
+        todo = _Todo([DandisetWork(world.draft), DandisetWork(world.published)])
+        pool = Deadly(Here(chosen, ours, connection, _Told(None)))
+        outcomes = list(_Turns(ours, todo, lambda: False, lambda _: None).outcomes(pool))
+    assert {one.identifier: one.result for one in outcomes} == {world.draft: "changed", world.published: "changed"}
+    assert pool.begun == [world.draft, world.published] * 2
+
+
+def test_a_zarr_that_is_given_up_is_not_tried_alone_either(world: World) -> None:
+    """Its process was killed; before its second turn comes, the bucket does not answer any more."""
+    todo = _Todo([DandisetWork(world.zarrs, ahead=Ahead.allowed())])
+    dandiset = todo.next(alone=True)
+    assert isinstance(dandiset, DandisetWork)
+    checksum = Checksum.parse(f"{'0' * 32}-{800}--9000")
+    wanted = [Wanted(Subject(zarr_id, "", "", b""), checksum) for zarr_id in world.zarr_ids]
+    todo.divide(dandiset, wanted)
+    killed, silent = todo.next(alone=True), todo.next(alone=False)
+    assert isinstance(killed, ZarrWork)
+    assert isinstance(silent, ZarrWork)
+    todo.try_alone(killed)
+    nobody = Unreachable("no answer")
+    todo.done(silent, ZarrDone(silent.wanted.key, error=nobody))
+    todo.give_up(world.zarrs, nobody, [])
+    again = todo.next(alone=True)
+    assert isinstance(again, DandisetWork)
+    assert len(again.ahead.done) == 3
+    assert todo.next(alone=True) is None
 
 
 # --- what one hears of it ------------------------------------------------------------------------------------------
@@ -246,15 +313,25 @@ def kill(pids: Iterable[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def killing_at(held: HeldBack) -> Callable[[Future[Report]], None]:
-    """Kills whatever is at work each time that this is come to."""
+class Killing:
+    """Kills whatever is at work each time that something is come to. Nothing is begun before all of them are dead."""
 
-    def during(running: Future[Report]) -> None:
+    def __init__(self, held: HeldBack) -> None:
+        self._held = held
+        self._lock = threading.Lock()
+
+    def during(self, running: Future[Report]) -> None:
         while not running.done():
-            if held.one_more_came(0.1):
-                kill(workers())
+            if self._held.one_more_came(0.1):
+                with self._lock:
+                    kill(condemned := workers())
+                    while condemned & workers():
+                        time.sleep(0.01)
 
-    return during
+    def stop(self) -> bool:
+        """What a sync asks before it begins anything."""
+        with self._lock:
+            return False
 
 
 def test_a_killed_process_takes_nothing_with_it_but_its_item_which_is_tried_again(
@@ -279,9 +356,13 @@ def test_a_dandiset_whose_processes_are_killed_fails_and_the_others_do_not(
 ) -> None:
     held = world.hold_back(world.draft, times=None)
 
-    report = in_background(settings(jobs=2), killing_at(held))
+    killing = Killing(held)
+    report = in_background(settings(jobs=2), killing.during, stop=killing.stop)
     held.let_go()
-    assert results(report) == dict.fromkeys(world.all, "changed") | {world.draft: "failed"}
+    how = results(report)
+    assert how.keys() == world.all
+    # One that was killed with it, when it had been written already, is found unchanged.
+    assert {who for who, result in how.items() if result == "failed"} == {world.draft}
     failed = next(outcome for outcome in report.outcomes if outcome.result == "failed")
     assert failed.kind == "Killed"
     assert failed.failure == Store.open(store).state(world.draft).failure
@@ -298,7 +379,8 @@ def test_a_zarr_whose_processes_are_killed_fails_and_the_others_of_its_dandiset_
 ) -> None:
     held = world.hold_back_zarr(world.zarr_ids[1], times=None)
 
-    report = in_background(settings(jobs=2), killing_at(held), named=[world.zarrs])
+    killing = Killing(held)
+    report = in_background(settings(jobs=2), killing.during, stop=killing.stop, named=[world.zarrs])
     held.let_go()
     assert results(report) == {world.zarrs: "failed"}
     state = Store.open(store).state(world.zarrs)
