@@ -184,9 +184,10 @@ def _of_round(report: JobReport) -> str:
         parts.append(", ".join(f"{count:,} {key}" for key, count in counts.items()))
     if report.job == "maintain" and report.maintained is not None:
         parts.append("store maintained")
-    if report.trouble:
-        parts.append(report.trouble)
-    return f"{'; '.join(parts) or 'nothing was due'} in {report.seconds:.1f} s"
+    if not parts and not report.trouble:
+        return "nothing was due"
+    took = f"{'; '.join(parts) or 'ended'} in {report.seconds:.1f} s"
+    return f"{took}; {report.trouble}" if report.trouble else took
 
 
 def _counts(report: JobReport) -> dict[str, int]:
