@@ -103,7 +103,7 @@ def test_it_may_be_linked_to_and_keeps_the_current_folder(clone: Clone, tmp_path
 
 def test_what_the_tests_need_serves_the_program_as_well_but_not_the_other_way(clone: Clone) -> None:
     clone.run("scripts/dandi-mirror")
-    assert clone.run("scripts/test", "-k", "x").stdout == f"pytest {clone.root} -n 2 -k x\n"
+    assert clone.run("scripts/test", "-k", "x").stdout == f"pytest {clone.root} -n 3 --dist worksteal -k x\n"
     assert clone.log.read_text().splitlines()[-1].endswith("[test]")
     clone.run("scripts/dandi-mirror")
     assert clone.installs == 2

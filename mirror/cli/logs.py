@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -86,9 +87,17 @@ class _StderrHandler(logging.Handler):
             with bars_aside():
                 print(text, file=sys.stderr, flush=True)
         except BrokenPipeError:
-            pass  # nobody reads any more; that is no reason to stop mirroring
+            _say_it_to_nobody()
         except Exception:
             self.handleError(record)
+
+
+def _say_it_to_nobody() -> None:
+    """Nobody reads any more; that is no reason to stop mirroring, nor for Python to complain of it at the end."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stderr.fileno())
+        os.close(nowhere)
 
 
 _handler = _StderrHandler()

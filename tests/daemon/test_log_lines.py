@@ -141,7 +141,7 @@ def test_a_trouble_that_lasts_is_left_to_who_counts_the_hours(log: LogLines, lin
         log.job_ended(JobReport("poll", SINCE, 1.0, Report(), kind="ArchiveDown", trouble="no answer"))
     assert lines.of() == []
     log.job_ended(JobReport("poll", SINCE, 1.0, Report(left=3), kind="Stopped", trouble="stopped"))
-    assert lines.of() == ["info poll: 0 changed, 0 unchanged, 3 left; stopped in 1.0 s"]
+    assert lines.of() == ["info poll: 0 changed, 0 unchanged, 3 left in 1.0 s; stopped"]
 
 
 def test_what_failed_besides_is_told(log: LogLines, lines: Lines) -> None:
