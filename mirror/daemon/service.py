@@ -81,6 +81,7 @@ class Service:
         self._marks = Marks(settings.store / "state")
         self._plan_again = False
         self._said_stopping = False
+        self._at_work = False
         self._ticks_with_reload = 0
         self._jobs_done = 0
         self.signals = Signals(lambda: self.settings.stop_seconds, bell.ring)
@@ -138,14 +139,16 @@ class Service:
     def _do(self, name: JobName) -> None:
         stop = _Stop(self.signals, self._agenda, name, time.monotonic() + self._slices.seconds(name))
         job = Job(self.settings, self.listeners, stop, COMMAND)
+        self._at_work = True
         try:
-            self._at_work = True
             with self.signals.may_drop():
                 report = perform(job, name)
         except Locked as locked:
             self._trouble(name, "Locked", locked.message)
             self._agenda.postpone(name, self._until_free.after_one_more(name))
             return
+        finally:
+            self._at_work = False
         self._until_free.over(name)
         self._jobs_done += 1
         self._conclude(report, made_room=stop.made_room and report.stopped)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -108,3 +109,28 @@ def test_settings_that_cannot_be_read_for_a_reason_nobody_foresaw_do_not_end_it(
         service = Service(Settings(store=tmp_path), read, Notifier(), bell)
         service._reload()
     assert "stay as they were" in caplog.text
+
+
+def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.INFO]
+
+
+def test_told_to_stop_before_the_first_job_it_says_so_and_ends(
+    service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.signals.stopping = signal.SIGTERM
+    with caplog.at_level(logging.INFO, "mirror.daemon"):
+        service.run()
+    assert [line.split(" after ")[0] for line in told(caplog)[1:]] == ["stopped by SIGTERM"]
+
+
+def test_told_to_stop_between_two_jobs_it_finishes_nothing(
+    service: Service, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Store.open_or_create(tmp_path, Instance("DEMO-DANDI", "https://demo-dandi.example.org"))
+    service._do("maintain")
+    service.signals.stopping = signal.SIGTERM
+    with caplog.at_level(logging.INFO, "mirror.daemon"):
+        service.run()
+    assert told(caplog)[-1].endswith("and 1 job")
+    assert not [line for line in told(caplog) if "finishing" in line]
