@@ -58,7 +58,7 @@ class Job:
         return self._told("maintain", work)
 
     def _sync(self, outcome: _Outcome, named: Sequence[str], *, everything: bool) -> None:
-        with Publisher(self.settings, layout_of(self.settings), self.listener) as publisher:
+        with Publisher(self.settings, layout_of(self.settings), self.listener, patient=True) as publisher:
             outcome.published = publisher.published
             outcome.sync = Report()
             sync(

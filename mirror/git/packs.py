@@ -9,6 +9,7 @@ lost: the old packs count as current and are replaced again some day.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -21,8 +22,11 @@ _LOOSE = "loose"
 
 _SUFFIXES = (".pack", ".idx")
 
-# What a repack may use, however large the repository is.
-_LIMITS = ("-c", "pack.windowMemory=64m", "-c", "pack.deltaCacheSize=64m", "-c", "pack.packSizeLimit=0")
+_REPLACED = re.compile(r"^(\d{1,15}) (pack-[0-9a-f]+|loose)$", re.MULTILINE)
+
+# What a repack may use, however large the repository is, and however many cores there are: windows are of one thread.
+_SETTINGS = ("pack.threads=2", "pack.windowMemory=64m", "pack.deltaCacheSize=64m", "pack.packSizeLimit=0")
+_LIMITS = tuple(part for setting in _SETTINGS for part in ("-c", setting))
 
 
 def pack_folder(repository: Path) -> Path:
@@ -58,9 +62,14 @@ def size_of_all(repository: Path) -> int:
     return sum(path.stat().st_size for path in (*packs, *loose))
 
 
-def has_overdue(repository: Path, before: float) -> bool:
-    """Whether anything was replaced before this time, and is still there."""
-    return any(since < before for since in _read_replaced(repository).values())
+def has_overdue(repository: Path, now: float, keep_seconds: float) -> bool:
+    """Whether anything was replaced longer ago than it is to be kept, and is still there."""
+    return any(_is_overdue(since, now, keep_seconds) for since in _read_replaced(repository).values())
+
+
+def _is_overdue(since: float, now: float, keep_seconds: float) -> bool:
+    """What is further in the future than anything is kept was noted when the clock was wrong: nobody waits for that."""
+    return not now - keep_seconds <= since <= now + keep_seconds
 
 
 def replace_all(repository: Path, now: float) -> bool:
@@ -105,10 +114,10 @@ def _temporaries(repository: Path) -> Iterator[Path]:
     return pack_folder(repository).glob("tmp_*")
 
 
-def drop_replaced(repository: Path, before: float) -> list[str]:
-    """Delete what was replaced before this time. Returns the names of the packs."""
+def drop_replaced(repository: Path, now: float, keep_seconds: float) -> list[str]:
+    """Delete what was replaced longer ago than it is to be kept. Returns the names of the packs."""
     replaced = _read_replaced(repository)
-    due = {name: since for name, since in replaced.items() if since < before}
+    due = {name: since for name, since in replaced.items() if _is_overdue(since, now, keep_seconds)}
     if not due:
         return []
     dropped = sorted(due.keys() - {_LOOSE})
@@ -161,11 +170,12 @@ def _record(repository: Path) -> Path:
 
 
 def _read_replaced(repository: Path) -> dict[str, float]:
+    """A line that makes no sense is none: its pack then counts as one of the others, and is replaced once more."""
     try:
-        lines = _record(repository).read_text(encoding="ascii").splitlines()
+        text = _record(repository).read_text(encoding="ascii", errors="replace")
     except FileNotFoundError:
         return {}
-    return {name: float(since) for since, name in (line.split(" ", 1) for line in lines)}
+    return {name: float(since) for since, name in _REPLACED.findall(text)}
 
 
 def _write_replaced(repository: Path, replaced: Mapping[str, float]) -> None:

@@ -194,7 +194,7 @@ class Repository:
         Returns whether a new pack was made.
         """
         with self.lock():
-            packs.drop_replaced(self.path, before=now - keep_seconds)
+            packs.drop_replaced(self.path, now, keep_seconds)
             if not self._has_too_many(pack_limit, loose_limit):
                 return False
             if about_to_write is not None:
@@ -203,7 +203,7 @@ class Repository:
 
     def wants_repack(self, now: float, keep_seconds: float = KEEP_SECONDS) -> bool:
         """Whether `repack` has something to do. Waits for nothing, so it may be asked of all."""
-        return packs.has_overdue(self.path, now - keep_seconds) or self._has_too_many(PACK_LIMIT, LOOSE_LIMIT)
+        return packs.has_overdue(self.path, now, keep_seconds) or self._has_too_many(PACK_LIMIT, LOOSE_LIMIT)
 
     def _has_too_many(self, pack_limit: int, loose_limit: int) -> bool:
         return len(self.packs()) > pack_limit or packs.count_loose(self.path) > loose_limit

@@ -75,12 +75,20 @@ class Publisher:
     """Follows a sync, or runs by itself. A context manager; everything happens under the store's lock."""
 
     def __init__(
-        self, settings: Settings, layout: Layout, watcher: Watcher | None = None, *, anew: str | None = None
+        self,
+        settings: Settings,
+        layout: Layout,
+        watcher: Watcher | None = None,
+        *,
+        anew: str | None = None,
+        patient: bool = False,
     ) -> None:
+        """`patient`: hosts that failed rest for a while; for rounds that nobody typed."""
         self._settings = settings
         self._layout = layout
         self._watcher = watcher
         self._anew = anew
+        self._patient = patient
         self._store: Store | None = None
         self._chronicle: Chronicle | None = None
         self.published = Published()
@@ -208,11 +216,12 @@ class Publisher:
         if not hosts:
             return
         # Most mirrors have none, and every sync would pay for the import.
-        from mirror.publish.hosts import push_all
+        from mirror.publish.hosts import Patience, push_all
         from mirror.publish.publications import all_publications
 
         found = all_publications(self._settings, store, catalogue, holds())
-        self.published.hosts = push_all(hosts, found, store.host_marks, watcher=_HostWatcher(self._watcher))
+        watcher, patience = _HostWatcher(self._watcher), Patience(lets_rest=self._patient)
+        self.published.hosts = push_all(hosts, found, store.host_marks, watcher=watcher, patience=patience)
 
     def _tell(self, how_far: str) -> None:
         if self._watcher is not None:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import pwd
 import re
+import stat
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -43,6 +44,9 @@ DEFAULT_BRANCH = "draft"
 
 _OLD_SECONDS = 3600.0
 """What nobody touched for so long is nobody's: small files are written in less, large ones are touched all the time."""
+
+_TEMPORARIES = ".*.json*.*"
+"""What marks are written as at first. Other hidden files are not ours: `.nobackup`, for one."""
 
 _PREFIX = 3
 """So many letters of a dataset's id are the folder that its repository is in."""
@@ -112,10 +116,10 @@ class Store:
 
     def prune(self) -> int:
         """Delete what the dead left that stands in nobody's way, but takes room; how many files and folders."""
+        places = [self._state, self._state / "dandisets", self.host_marks]
+        found = [*self.temporary.iterdir(), *(path for folder in places for path in folder.glob(_TEMPORARIES))]
         old = time.time() - _OLD_SECONDS
-        left = [path for path in self.temporary.iterdir() if path.lstat().st_mtime < old]
-        for folder in (self._state, self._state / "dandisets", self.host_marks):
-            left += [path for path in folder.glob(".*") if path.is_file() and path.lstat().st_mtime < old]
+        left = [path for path in found if _is_file_of(path, old)]
         for path in left:
             path.unlink(missing_ok=True)
         sites = sum(clear_sites(self.public / first) for first in folders_in(self.public) if len(first) == _PREFIX)
@@ -177,7 +181,7 @@ class Store:
     def zarr_folders(self) -> Iterator[ZarrFolder]:
         """What is kept of Zarrs besides their repositories."""
         root = self._state / "zarrs"
-        return (ZarrFolder(root, first + rest) for first, rest in pairs_of_folders(root))
+        return (ZarrFolder(root, first + rest) for first, rest in pairs_of_folders(root) if _is_dataset(first, rest))
 
     def repositories(self) -> Iterator[Repository]:
         """Every repository there is: of Dandisets, Zarrs and superdatasets, whether or not it has an address."""
@@ -271,6 +275,15 @@ class Store:
 
     def _state_file(self, identifier: str) -> Path:
         return self._state / "dandisets" / f"{identifier}.json"
+
+
+def _is_file_of(path: Path, before: float) -> bool:
+    """Whether it is a file, last written before this time. One that an NFS shows for as long as it is open is none."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_mtime < before and not path.name.startswith(".nfs")
 
 
 def _is_dataset(first: str, rest: str) -> bool:

@@ -251,6 +251,40 @@ def test_many_packs_become_one_and_the_old_stay_for_a_day(
     assert repository.repair() == []
 
 
+def _on_disk(repository: Repository) -> int:
+    return len(list((repository.path / "objects/pack").glob("*.pack")))
+
+
+def test_what_was_replaced_while_the_clock_was_ahead_leaves_too(repository: Repository, author: Any, git: Git) -> None:
+    for number in range(3):
+        author.publish({b"f": b"%d" % number})
+    next_year, now = 33_000_000, 1_000_000
+    assert repository.repack(next_year, pack_limit=2)
+    assert not repository.repack(next_year - 3600)
+    assert _on_disk(repository) == 4, "an hour is nothing: the old ones have their day"
+    assert repository.wants_repack(now)
+    assert not repository.repack(now)
+    assert _on_disk(repository) == 1
+    git("fsck", "--strict")
+
+
+@pytest.mark.parametrize("record", [b"yesterday pack-abc\n", b"17", b"\xff\0" * 40, b"nan pack-abc\n", b"\n \n"])
+def test_a_record_of_what_was_replaced_that_makes_no_sense_costs_a_second_repack(
+    repository: Repository, author: Any, git: Git, record: bytes
+) -> None:
+    for number in range(3):
+        author.publish({b"f": b"%d" % number})
+    assert repository.repack(now=0, pack_limit=2)
+    (repository.path / "objects/info/replaced-packs").write_bytes(record)
+    assert len(repository.packs()) == 4
+    assert repository.repair(grace=0) == ["objects/info/packs: brought up to date"]
+    assert repository.repack(now=0, pack_limit=2)
+    assert len(repository.packs()) == 1
+    repository.repack(now=100, keep_seconds=10)
+    assert _on_disk(repository) == 1
+    git("fsck", "--strict")
+
+
 def test_few_packs_are_left_alone(repository: Repository, author: Any) -> None:
     for number in range(20):
         author.publish({b"f": b"%d" % number})

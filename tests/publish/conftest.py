@@ -40,10 +40,12 @@ class Mirror:
         }
         return Settings.model_validate({"archive": archive, "store": self.root, "jobs": 1, **more})
 
-    def run(self, *named: str, everything: bool = False, **more: Any) -> tuple[Report, Published]:
+    def run(
+        self, *named: str, everything: bool = False, patient: bool = False, **more: Any
+    ) -> tuple[Report, Published]:
         """Sync once, and publish."""
         settings = self.settings(**more)
-        with Publisher(settings, layout_of(settings)) as publisher:
+        with Publisher(settings, layout_of(settings), patient=patient) as publisher:
             report = sync(settings, named, everything=everything, follower=publisher)
         return report, publisher.published
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -244,6 +245,21 @@ def test_a_dandiset_that_comes_under_embargo_leaves_the_superdatasets_and_goes_t
 
 
 # --- odd records --------------------------------------------------------------------------------------------------
+
+
+def test_only_a_round_that_nobody_typed_leaves_a_host_alone_that_failed(
+    mirror: Mirror, dandisets: list[str], tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    publish = {"hosts": [{"name": "backup", "kind": "ria", "url": str(disk / "store")}]}
+    assert not mirror.run(publish=publish)[1].hosts[0].ok
+    marks = mirror.store.host_marks / "backup.jsonl"
+    marks.write_text(re.sub(r'"since":"[^"]*"', '"since":"2026-01-01T00:00:00+00:00"', marks.read_text()))
+    disk.mkdir()
+    (outcome,) = mirror.run(publish=publish, patient=True)[1].hosts
+    assert (outcome.ok, outcome.pushed) == (False, [])
+    assert "there is no folder" in (outcome.stopped or "")
+    assert publish_alone(mirror, publish=publish).hosts[0].pushed == [*dandisets, "dandisets"]
 
 
 def test_a_size_beyond_all_bounds_stops_nobody(archive: DemoArchive, mirror: Mirror, dandisets: list[str]) -> None:

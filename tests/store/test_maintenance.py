@@ -118,6 +118,28 @@ def test_what_the_dead_left_beside_repositories_goes(store: Store) -> None:
     assert [path.name for path in folder.path.iterdir()] == ["lock"]
 
 
+def test_what_cannot_be_pruned_keeps_nothing_else_from_it(store: Store) -> None:
+    """A disk of its own for temporary files has a folder that is not ours; an NFS shows what is open elsewhere."""
+    strange = store.temporary / "lost+found", store.temporary / ".nfs0000000000000001"
+    strange[0].mkdir()
+    strange[1].touch()
+    (store.root / "state/zarrs/.snapshot/daily").mkdir(parents=True)
+    left = store.temporary / "left"
+    left.touch()
+    for path in (*strange, left):
+        _make_old(path)
+    told = _maintained(store)
+    assert (told.pruned, told.problems) == (1, ())
+    assert [path.exists() for path in (*strange, left)] == [True, True, False]
+
+
+def test_hidden_files_of_others_stay(store: Store) -> None:
+    for folder in ("state", "state/dandisets"):
+        (store.root / folder / ".nobackup").touch()
+        _make_old(store.root / folder / ".nobackup")
+    assert _maintained(store).pruned == 0
+
+
 def test_what_somebody_is_writing_stays(store: Store) -> None:
     young = store.temporary / "young"
     young.write_bytes(b"half")
@@ -161,9 +183,9 @@ def test_one_repositorys_trouble_does_not_stop_the_others(store: Store, caplog: 
     assert first in caplog.text
 
 
-def test_a_repository_whose_marks_make_no_sense_is_a_problem_too(store: Store) -> None:
+def test_a_repository_whose_refs_make_no_sense_is_a_problem_too(store: Store) -> None:
     repository = _dandiset(store, "000027")
-    (repository.path / "objects/info/replaced-packs").write_text("yesterday pack-a\n")
+    (repository.path / "packed-refs").write_text("yesterday refs/heads/draft\n")
     told = _maintained(store)
     assert [problem.split(":")[0] for problem in told.problems] == ["000027"]
 

@@ -1,4 +1,7 @@
-"""How long we wait for a host: a little at each stumble, a minute in all for its rate limits, then not in this run."""
+"""How long we wait for a host: a little at each stumble, a minute in all for its rate limits, then not in this run.
+
+Whoever comes again every few minutes, unasked, leaves a host that failed alone for longer and longer.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from datetime import UTC, datetime, timedelta
 
 from mirror.errors import HostError
 from mirror.publish.hosts.failures import HostUnavailable
+from mirror.store.resting import is_resting
+from mirror.store.state import Failure
 
 _LONGEST_PAUSE = 30.0
 _LONGEST_LIMIT = 86_400.0
@@ -33,6 +38,8 @@ class Patience:
     """for anything else that is run"""
     lock_minutes: int = 10
     """git holds no lock file for longer: an older one in another store was left by a git that was killed"""
+    lets_rest: bool = False
+    """hosts and repositories that failed are left alone for a while: for runs that nobody typed"""
     sleep: Callable[[float], object] = time.sleep
     now: Callable[[], datetime] = _now
 
@@ -54,6 +61,12 @@ class Waiting:
 
     def pause(self, seconds: float) -> None:
         self._patience.sleep(seconds)
+
+    def rests(self, failure: Failure | None) -> bool:
+        """Whether what failed so is left alone in this run."""
+        if failure is None or not self._patience.lets_rest:
+            return False
+        return is_resting(failure.since, failure.last, self.now())
 
     def again(self, attempt: int) -> bool:
         """After a failed try, the first being 1: pause and try again, unless it has been tried enough."""

@@ -20,6 +20,7 @@ from mirror.publish.hosts.patience import Patience, Waiting
 from mirror.publish.hosts.standing import (
     considered,
     gap,
+    is_exposed,
     is_left_out,
     is_shut_by_others,
     must_be_hidden,
@@ -31,6 +32,7 @@ from mirror.publish.hosts.targets import target_of
 from mirror.publish.hosts.turn import Turn
 from mirror.publish.publication import Publication
 from mirror.store.room import no_room_of
+from mirror.store.state import Failure
 
 logger = logging.getLogger(__name__)
 
@@ -99,9 +101,13 @@ class _Run:
         self._target: Callable[[], Target] = cache(lambda: target_of(host, waiting, known=marks.any_pushed()))
 
     def bring(self, publications: Sequence[Publication]) -> None:
+        chosen = considered(self._host, publications)
+        if (failure := self._resting_after(chosen)) is not None:
+            self._outcome.stopped = failure.message
+            return
         try:
             self._check_limit()
-            self._bring_each(considered(self._host, publications))
+            self._bring_each(chosen)
         except HostUnavailable as error:
             self._outcome.stopped = _words(error)
             failure = failed_again(self._marks.host.failure, "unavailable", _words(error), self._now())
@@ -109,6 +115,13 @@ class _Run:
             self._marks.note_host(replace(self._marks.host, until=until, failure=failure))
         else:
             self._marks.note_host(HostMark(place=self._marks.host.place))
+
+    def _resting_after(self, chosen: Sequence[Publication]) -> Failure | None:
+        """The failure after which the host rests. One that said until when has had its rest by then."""
+        mark = self._marks.host
+        if mark.until is not None or any(is_exposed(one, self._marks[one.name]) for one in chosen):
+            return None
+        return mark.failure if self._waiting.rests(mark.failure) else None
 
     def _check_limit(self) -> None:
         """Leave the host alone as long as it said."""
@@ -142,19 +155,25 @@ class _Run:
             return False
 
     def _bring(self, publication: Publication, lacking: Sequence[str]) -> None:
-        name = publication.name
+        name, mark = publication.name, self._marks[publication.name]
         if is_left_out(self._host, publication):
             self._outcome.embargoed.append(name)
-            if must_be_hidden(self._host, publication, self._marks[name]):
+            if must_be_hidden(self._host, publication, mark):
                 self._turn(publication, "").hide()
             return
         refs = self._digest(publication)
-        missing = gap(self._host, publication, refs, self._marks[name])
+        missing = gap(self._host, publication, refs, mark)
         if not refs:
             return  # nothing in it yet
+        if not missing and not is_shut_by_others(publication, mark):
+            self._marks.note(replace(mark, failure=None))
+            self._outcome.up_to_date += 1
+            return
+        if mark.failure is not None and self._waiting.rests(mark.failure) and not is_exposed(publication, mark):
+            self._outcome.failures[name] = mark.failure.message
+            return
         if not missing:
-            if is_shut_by_others(publication, self._marks[name]):
-                self._turn(publication, refs).look_again()
+            self._turn(publication, refs).look_again()
             self._outcome.up_to_date += 1
             return
         held_back = bool(lacking) and missing.refs

@@ -55,7 +55,12 @@ def is_left_out(host: Host, publication: Publication) -> bool:
 
 def must_be_hidden(host: Host, publication: Publication, mark: Mark) -> bool:
     """Whether it is embargoed again, after everybody could see it on this host."""
-    return is_left_out(host, publication) and mark.is_there and not mark.private
+    return is_left_out(host, publication) and is_exposed(publication, mark)
+
+
+def is_exposed(publication: Publication, mark: Mark) -> bool:
+    """Whether everybody can see there what is embargoed: nothing that is to wait."""
+    return publication.private and mark.is_there and not mark.private
 
 
 def is_shut_by_others(publication: Publication, mark: Mark) -> bool:
