@@ -24,7 +24,7 @@ from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
 from mirror.sync.frontier import note_frontier
-from mirror.sync.outage import all_answered, answered, judged
+from mirror.sync.outage import Judge, judge_of
 from mirror.sync.patience import rests, seen_of
 from mirror.sync.poll import Poll, poll
 from mirror.sync.report import Follower, Report, Watcher
@@ -57,14 +57,38 @@ def sync(
     report = report if report is not None else Report()
     started = time.monotonic()
     with closing(Connection.open(settings)) as connection:
+        asked = _Asked(connection, report, watcher)
         try:
             resting_at = datetime.now(UTC) if patient else None
-            run = _Sync(settings, connection, named, everything, resting_at, watcher, follower, stop, report)
+            run = _Sync(settings, connection, named, everything, resting_at, watcher, follower, stop, report, asked)
             run.run(command)
         finally:
-            report.asked += connection.client.http.tally()
+            asked.own()
             report.seconds = time.monotonic() - started
     return report
+
+
+@dataclass
+class _Asked:
+    """Counts what is asked of the archive, as the sync goes."""
+
+    connection: Connection
+    report: Report
+    watcher: Watcher | None
+    counted: Tally = field(default_factory=Tally)
+    """what was asked over our own connection, as far as it is in the report"""
+
+    def own(self) -> None:
+        """Take in what was asked over it since."""
+        now = self.connection.client.http.tally()
+        self.elsewhere(now - self.counted)
+        self.counted = now
+
+    def elsewhere(self, tally: Tally) -> None:
+        """Take in what was asked over other connections."""
+        self.report.asked += tally
+        if self.watcher is not None and (tally.answers or tally.bytes):
+            self.watcher.asked(tally)
 
 
 @dataclass(frozen=True)
@@ -80,6 +104,7 @@ class _Sync:
     follower: Follower | None
     stop: Callable[[], bool]
     report: Report
+    asked: _Asked
 
     def run(self, command: str) -> None:
         store = Store.open_or_create(self.settings.store, self.connection.instance)
@@ -105,6 +130,7 @@ class _Sync:
             resting_at=self.resting_at,
         )
         self.report.still, self.report.resting = len(found.still), len(found.resting)
+        self.asked.own()
         if self.watcher is not None:
             self.watcher.polled(found)
         return found
@@ -153,10 +179,16 @@ class _Turns:
         """How it went with each Dandiset that is to be looked at. Ends in an error when the run is cut short."""
         yield from self._without_a_turn()
         self.sync.report.left = len(self.found.moved)
-        with closing(self._turns()) as turns:
-            for outcome in self._judged(turns):
-                self.sync.report.left -= 1
-                yield outcome
+        judge = judge_of(self.sync.connection, self.sync.settings.archive.s3_endpoint)
+        with closing(self._turns(judge)) as turns:
+            for outcome in turns:
+                if judge.acquits(outcome):
+                    self._acquit(outcome.identifier)
+                else:
+                    self.sync.report.left -= 1
+                    yield outcome
+        if judge.down is not None:
+            raise ArchiveDown(judge.down, hint="what is left is tried again by the next sync")
         if self.sync.report.left:
             count = self.sync.report.left
             raise Stopped(f"stopped: {count} Dandiset{'s' if count > 1 else ''} had no turn yet")
@@ -183,7 +215,7 @@ class _Turns:
         state = self.states.get(identifier)
         return identifier in self.sync.named or state is None or getattr(state, mark) is None
 
-    def _turns(self) -> Generator[Outcome, None, None]:
+    def _turns(self, judge: Judge) -> Generator[Outcome, None, None]:
         layout = layout_of(self.sync.settings).trailer
         work = [
             DandisetWork(one, everything=self.sync.everything, seen=seen_of(self.found.listed[one], layout))
@@ -195,31 +227,25 @@ class _Turns:
             self.sync.connection,
             work,
             watcher=self.sync.watcher,
-            stop=self.sync.stop,
+            # What is under way when the archive goes down is finished, too: it might be written already.
+            stop=lambda: judge.down is not None or self.sync.stop(),
             asked=self._asked,
-        )
-
-    def _judged(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-        endpoint = self.sync.settings.archive.s3_endpoint
-        return judged(
-            outcomes,
-            lambda: answered(self.sync.connection),
-            lambda: all_answered(self.sync.connection, endpoint),
-            self._acquit,
         )
 
     def _acquit(self, identifier: str) -> None:
         """It failed, and was not to blame: its marks are as before."""
         self.acquitted.append(identifier)
-        earlier = self.states.get(identifier)
-        if earlier is None:
+        earlier, noted = self.states.get(identifier), self.store.state(identifier)
+        if earlier is None and noted.synced is None:
             self.store.forget_state(identifier)
             return
-        noted = self.store.state(identifier)
+        if earlier is None:
+            earlier = DandisetState(identifier=identifier)
         self.store.save_state(msgspec.structs.replace(noted, failure=earlier.failure, seen=earlier.seen))
 
     def _asked(self, tally: Tally) -> None:
-        self.sync.report.asked += tally
+        self.sync.asked.elsewhere(tally)
+        self.sync.asked.own()
 
 
 def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:

@@ -1,67 +1,56 @@
 """Telling a Dandiset's trouble from the archive's: when the archive is out of order, no Dandiset is to blame.
 
 And when it is in order, it is not: a few large Dandisets that it always gives up on must not keep the others from
-their turns.
+their turns. So it is asked something easy itself whenever a Dandiset got no answer, or one that makes no sense.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from mirror.archive.instances import instance_at
-from mirror.errors import ArchiveDown, ArchiveError
+from mirror.errors import ArchiveError
 from mirror.sync.connection import Connection
 from mirror.sync.turn import Outcome
-
-_IN_A_ROW = 3
-"""So many Dandisets one after the other that got no answer: something of the archive's may be down."""
 
 _NO_ANSWER, _NONSENSE = "Unreachable", "BadAnswer"
 
 Asks = Callable[[], str | None]
-"""Asks the archive something easy; returns what is wrong if it cannot answer that."""
+"""Asks something easy; returns what is wrong if that cannot be answered."""
 
 
-def judged(
-    outcomes: Iterator[Outcome], answered: Asks, all_answered: Asks, acquit: Callable[[str], None]
-) -> Iterator[Outcome]:
-    """Pass the outcomes on; `ArchiveDown` as soon as it turns out that the archive is to blame for failures.
+@dataclass
+class Judge:
+    """Judges the outcomes of a run. Once the archive was found to be down, it is to blame until the run's end."""
 
-    `answered` is asked at each of these, `all_answered` when there are some in a row. `acquit` is told of those that
-    failed for no reason of theirs: they are tried again.
-    """
-    suspects: list[Outcome] = []
-    for outcome in outcomes:
-        suspect = outcome.result == "failed" and outcome.kind in (_NO_ANSWER, _NONSENSE)
-        trouble = answered() if suspect else None
-        if suspect and (trouble is not None or outcome.kind == _NO_ANSWER):
-            suspects.append(outcome)
-            if trouble is None and len(suspects) == _IN_A_ROW:
-                trouble = all_answered()
-            if trouble is not None:
-                for one in suspects:
-                    acquit(one.identifier)
-                raise ArchiveDown(trouble, hint="what is left is tried again by the next sync")
-            if len(suspects) < _IN_A_ROW:
-                continue
-        else:
-            suspects.append(outcome)
-        yield from suspects
-        suspects.clear()
-    yield from suspects
+    api_answers: Asks
+    bucket_answers: Asks
+    down: str | None = None
+    """what is wrong with the archive"""
+
+    def acquits(self, outcome: Outcome) -> bool:
+        """Whether a Dandiset failed for no reason of its own."""
+        if outcome.result != "failed" or outcome.kind not in (_NO_ANSWER, _NONSENSE):
+            return False
+        if self.down is None:
+            self.down = self.api_answers()
+        if self.down is None and outcome.kind == _NO_ANSWER:
+            self.down = self.bucket_answers()
+        return self.down is not None
 
 
-def answered(connection: Connection) -> str | None:
-    """None if the archive still says which one it is; else what is wrong."""
-    return _trouble_of(lambda: connection.client.instance())
+def judge_of(connection: Connection, s3_endpoint: str | None) -> Judge:
+    """Who judges the outcomes of a run over this connection."""
+    return Judge(
+        lambda: _trouble_of(lambda: _ask_api(connection)),
+        lambda: _trouble_of(lambda: _ask_bucket(connection, s3_endpoint)),
+    )
 
 
-def all_answered(connection: Connection, s3_endpoint: str | None) -> str | None:
-    """None if its database and its bucket answer, too."""
-    return _trouble_of(lambda: _ask_database(connection)) or _trouble_of(lambda: _ask_bucket(connection, s3_endpoint))
-
-
-def _ask_database(connection: Connection) -> None:
+def _ask_api(connection: Connection) -> None:
+    """Which archive it is, and something out of its database."""
+    connection.client.instance()
     next(iter(connection.client.dandisets()), None)
 
 

@@ -60,6 +60,9 @@ class Follower(Protocol):
 class Watcher(Protocol):
     """Is told how a sync gets on."""
 
+    def asked(self, tally: Tally) -> None:
+        """What was asked of the archive since this was last told: with each item that is done."""
+
     def polled(self, found: Poll) -> None: ...
 
     def begun(self, identifier: str) -> None:

@@ -81,6 +81,9 @@ def sync_one(
         # As it is now: the sync may have noted something in it before it failed.
         noted = replace(store.state(identifier), seen=seen)
         return _failed_turn(store, noted, path, type(error).__name__, message, started)
+    if was_embargoed:
+        # It belongs into the superdatasets again.
+        store.forget_published()
     checked = started if everything or state.synced is None else synced.state.checked
     wrote = synced.wrote or bool(synced.zarrs_written)
     new = replace(synced.state, synced=started, checked=checked, seen=seen)
@@ -92,9 +95,6 @@ def sync_one(
         kind = "Unreachable" if synced.zarrs_unreached else "ZarrsFailed"
         return _failed_turn(store, noted, path, kind, message, started, _warnings(synced))
     store.save_state(new)
-    if was_embargoed:
-        # It belongs into the superdatasets again.
-        store.forget_published()
     return Outcome(
         identifier,
         "changed" if wrote else "unchanged",

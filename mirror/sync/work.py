@@ -29,7 +29,7 @@ from mirror.sync.pools.here import Here
 from mirror.sync.pools.pool import Pool, WorkerDied
 from mirror.sync.pools.processes import Processes
 from mirror.sync.turn import Outcome, failed, now
-from mirror.sync.zarr.ahead import Ahead, Wanted, ZarrDone
+from mirror.sync.zarr.ahead import MOST_SILENT, Ahead, Wanted, ZarrDone
 
 if TYPE_CHECKING:
     from mirror.sync.report import Watcher
@@ -159,10 +159,12 @@ class _Todo:
             del self._divided[zarr.identifier]
             self._dandisets.appendleft(replace(divided.work, ahead=divided.work.ahead.after(divided.done)))
 
-    def give_up(self, identifier: str, reason: Unreachable, under_way: Iterable[Item]) -> None:
-        """Begin no more Zarrs of this Dandiset: the archive does not answer."""
+    def unanswered(self, identifier: str, reason: Unreachable, under_way: Iterable[Item]) -> None:
+        """A Zarr of this Dandiset got no answer. When there are too many of these, begin no more of them."""
         divided = self._divided.get(identifier)
-        for zarr in (divided.left - {*under_way}) if divided is not None else ():
+        if divided is None or sum(isinstance(one.error, Unreachable) for one in divided.done) < MOST_SILENT:
+            return
+        for zarr in divided.left - {*under_way}:
             message = f"Zarr {zarr.wanted.subject.zarr_id}: not asked for, since {reason.message}"
             self.done(zarr, ZarrDone(zarr.wanted.key, zarr.wanted.published, error=Unreachable(message)))
 
@@ -223,7 +225,7 @@ class _Turns:
         assert performed.zarr is not None
         self.todo.done(item, performed.zarr)
         if isinstance(performed.zarr.error, Unreachable):
-            self.todo.give_up(item.identifier, performed.zarr.error, under_way)
+            self.todo.unanswered(item.identifier, performed.zarr.error, under_way)
         return None
 
     def _killed(self, item: Item) -> Performed:

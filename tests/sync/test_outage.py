@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import DandisetSync, layout_of
 from mirror.sync.engine import Report, sync
-from mirror.sync.outage import judged
+from mirror.sync.outage import Judge
 from mirror.sync.turn import Outcome
 
 MakeSettings = Callable[..., Settings]
@@ -59,44 +59,41 @@ def outcome(identifier: str, kind: str = "") -> Outcome:
 # --- the judgement -----------------------------------------------------------------------------------------------
 
 
-def judge(kinds: str, troubles: list[str | None], *, deeper: str | None = None) -> tuple[str, list[str], str]:
-    """Who passed, who was acquitted, and what was said. U: no answer, B: nonsense, R: refused, `.`: went well.
+def judge(kinds: str, *, api: list[str | None], bucket: list[str | None]) -> tuple[str, str | None]:
+    """Whom a judge acquits, and what it found. U: no answer, B: nonsense, R: refused, `.`: went well.
 
-    `deeper`: what is wrong with the database or the bucket.
+    `api`, `bucket`: what is wrong with these, each time that they are asked.
     """
     names = {"U": "Unreachable", "B": "BadAnswer", "R": "PathRefused", ".": ""}
-    turns: Iterator[Outcome] = iter([outcome(str(number), names[kind]) for number, kind in enumerate(kinds)])
-    answers, acquitted, passed, said = iter(troubles), [], [], ""
-    try:
-        for one in judged(turns, partial(next, answers), lambda: deeper, acquitted.append):
-            passed.append(one.identifier)
-    except ArchiveDown as error:
-        said = error.message
-    return "".join(passed), acquitted, said
+    judge = Judge(partial(next, iter(api)), partial(next, iter(bucket)))
+    turns = [outcome(str(number), names[kind]) for number, kind in enumerate(kinds)]
+    return "".join(one.identifier for one in turns if judge.acquits(one)), judge.down
 
 
-@pytest.mark.parametrize("kinds", ["....", ".R.R", ".UU.", ".U.U.U", "BBBB", "R", "UU"])
+@pytest.mark.parametrize("kinds", ["....", ".R.R", ".UU.", ".U.U.U", "BBBB", "UUUU", "R"])
 def test_failures_while_the_archive_answers_are_the_dandisets_own(kinds: str) -> None:
-    passed, acquitted, said = judge(kinds, [None] * 9)
-    assert sorted(passed) == [str(number) for number in range(len(kinds))]
-    assert (acquitted, said) == ([], "")
+    assert judge(kinds, api=[None] * 4, bucket=[None] * 4) == ("", None)
 
 
 @pytest.mark.parametrize("kind", ["U", "B"])
 def test_when_the_archive_does_not_answer_either_it_is_to_blame(kind: str) -> None:
-    assert judge(f"..{kind}..", ["connection refused"]) == ("01", ["2"], "connection refused")
+    assert judge(f"..{kind}", api=["connection refused"], bucket=[]) == ("2", "connection refused")
 
 
-def test_three_in_a_row_without_an_answer_are_no_accident() -> None:
-    assert judge(".UUU.", [None] * 3, deeper="the bucket: HTTP 503") == ("0", ["1", "2", "3"], "the bucket: HTTP 503")
+def test_a_bucket_that_is_down_is_to_blame_for_one_dandiset_as_for_many() -> None:
+    assert judge(".U.", api=[None], bucket=["the bucket: HTTP 503"]) == ("1", "the bucket: HTTP 503")
 
 
-def test_three_in_a_row_without_an_answer_are_one_while_others_would_get_one() -> None:
-    assert judge(".UUUUUU.U", [None] * 7) == ("012345678", [], "")
+def test_a_bucket_that_is_down_is_not_to_blame_for_nonsense() -> None:
+    assert judge("BB", api=[None] * 2, bucket=[]) == ("", None)
+
+
+def test_an_archive_that_was_down_once_is_not_asked_again_in_that_run() -> None:
+    assert judge("RU.BRU", api=["HTTP 503"], bucket=[]) == ("135", "HTTP 503")
 
 
 def test_a_refusal_is_not_looked_into() -> None:
-    assert judge("RRR", []) == ("012", [], "")
+    assert judge("RRR", api=[], bucket=[]) == ("", None)
 
 
 # --- a sync of an archive that goes down -------------------------------------------------------------------------
@@ -111,6 +108,8 @@ def test_an_archive_that_goes_down_in_the_middle_cuts_the_run_short_and_is_charg
 
         def __init__(self) -> None:
             self.seen: list[str] = []
+
+        def asked(self, tally: object) -> None: ...
 
         def polled(self, found: object) -> None: ...
         def begun(self, identifier: str) -> None: ...
@@ -139,17 +138,31 @@ def test_an_archive_that_goes_down_in_the_middle_cuts_the_run_short_and_is_charg
     assert (again.count("changed"), again.still, again.left) == (DANDISETS - 2, 2, 0)
 
 
+@pytest.mark.parametrize("count", [1, DANDISETS])
 def test_a_bucket_that_goes_down_cuts_the_run_short_too(
-    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str]
+    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str], count: int
 ) -> None:
+    """However few Dandisets moved."""
     archive.s3_faults.add(Status(503), times=None)
-    report = sync(settings())
+    report = sync(settings(), dandisets[:count])
     assert isinstance(report.cut_short, ArchiveDown)
-    assert (report.outcomes, report.left) == ([], DANDISETS)
+    assert (report.outcomes, report.left) == ([], count)
     kept = Store.open(store)
     assert [kept.state(one).failure for one in dandisets] == [None] * DANDISETS
     archive.s3_faults.clear()
     assert sync(settings()).count("changed") == DANDISETS
+
+
+def test_a_dandiset_whose_contents_cannot_be_had_of_a_bucket_that_answers_is_charged(
+    archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str]
+) -> None:
+    """Else it would be tried at each poll, and never rest."""
+    archive.s3_faults.add(Status(503), path=r"/blobs/", times=None)
+    report = sync(settings(), dandisets[:1])
+    assert (report.cut_short, report.count("failed")) == (None, 1)
+    failure = Store.open(store).state(dandisets[0]).failure
+    assert failure is not None
+    assert failure.kind == "Unreachable"
 
 
 def test_dandisets_that_never_get_an_answer_do_not_keep_the_others_from_their_turns(
@@ -202,6 +215,20 @@ def test_a_bucket_that_is_down_is_charged_to_no_dandiset_of_zarrs(
     assert {one.identifier: one.result for one in again.outcomes} == dict.fromkeys(identifiers, "changed")
 
 
+def test_of_a_new_dandiset_that_was_mirrored_but_for_its_zarrs_it_is_remembered_that_it_was(
+    archive: DemoArchive, settings: MakeSettings, store: Path
+) -> None:
+    """Else nobody would know, should it come under embargo next, that there is something of it to be taken back."""
+    identifier = archive.create_dandiset("Zarrs")
+    archive.add_zarr(identifier, "sub-1/a.ome.zarr", {"0/0": b"a"})
+    archive.s3_faults.add(Status(503), times=None)
+    assert isinstance(sync(settings(), patient=True).cut_short, ArchiveDown)
+    state = Store.open(store).state(identifier)
+    assert (state.synced is not None, state.failure) == (True, None)
+    archive.s3_faults.clear()
+    assert sync(settings(), patient=True).count("changed") == 1
+
+
 def test_what_the_chain_of_releases_knows_does_not_go_beyond_a_run_that_was_cut_short(
     archive: DemoArchive, settings: MakeSettings, store: Path, dandisets: list[str]
 ) -> None:
@@ -226,6 +253,8 @@ def test_a_run_that_is_to_stop_finishes_what_is_in_hand(settings: MakeSettings, 
     finished: list[str] = []
 
     class Listening:
+        def asked(self, tally: object) -> None: ...
+
         def polled(self, found: object) -> None: ...
         def begun(self, identifier: str) -> None: ...
         def working(self, identifier: str, how_far: str) -> None: ...

@@ -12,7 +12,9 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import replace
 from multiprocessing.connection import Connection as PipeEnd
 from multiprocessing.util import Finalize
@@ -26,6 +28,8 @@ from mirror.sync.items import Item, Performed, perform
 from mirror.sync.pools.pool import Told, WorkerDied
 
 logger = logging.getLogger(__name__)
+
+_OURS = __name__.partition(".")[0]
 
 
 class Processes:
@@ -68,9 +72,9 @@ class Processes:
         self._told.begun(item)
         try:
             return worker.do(item, self._told)
-        except (EOFError, OSError):
+        except WorkerDied:
             self._forget(worker)
-            raise WorkerDied(certain=False) from None
+            raise
 
     def _worker(self) -> _Worker:
         """The process that this thread talks to."""
@@ -104,29 +108,36 @@ class _Worker:
         context.set_forkserver_preload([__name__])
         self._pipe, theirs = context.Pipe()
         with theirs:
-            self._process = context.Process(target=_serve, args=(theirs, settings), daemon=True)
+            level = logging.getLogger(_OURS).getEffectiveLevel()
+            self._process = context.Process(target=_serve, args=(theirs, settings, level), daemon=True)
             self._process.start()
         # A program's end waits for its processes, and these wait for the end of its pipe.
         Finalize(self, self._process.kill, exitpriority=1)
 
     def is_gone(self) -> bool:
         """Whether it died while it had nothing to do: then no item is the reason."""
-        return self._pipe.poll()
+        return not self._process.is_alive()
 
     def do(self, item: Item, told: Told) -> Performed:
-        """Have an item done. EOFError or OSError when the process dies."""
-        self._pipe.send(item)
+        """Have an item done. `WorkerDied` when the process does."""
+        with _death_told():
+            self._pipe.send(item)
         while True:
-            said = self._pipe.recv()
+            with _death_told():
+                said = self._pipe.recv()
             if isinstance(said, Performed):
                 return said
             if isinstance(said, Exception):
                 raise said
-            told.working(item, said)
+            if isinstance(said, logging.LogRecord):
+                _log(said)
+            else:
+                told.working(item, said)
 
     def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self._process.is_alive():  # what has its number by now may be anybody
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
         self._process.join()
 
     def hang_up(self) -> None:
@@ -134,11 +145,60 @@ class _Worker:
         self._pipe.close()
 
 
-def _serve(pipe: PipeEnd, settings: Settings) -> None:
+@contextlib.contextmanager
+def _death_told() -> Iterator[None]:
+    """Whatever goes wrong with the pipe does so since nobody is at its other end."""
+    try:
+        yield
+    except (EOFError, OSError):
+        raise WorkerDied(certain=False) from None
+
+
+def _log(record: logging.LogRecord) -> None:
+    """Log what a worker did, as if it had been said here."""
+    log = logging.getLogger(record.name)
+    if log.isEnabledFor(record.levelno):
+        log.handle(record)
+
+
+class _Line:
+    """A worker's end of the pipe. What it says there may come from any of its threads."""
+
+    def __init__(self, pipe: PipeEnd) -> None:
+        self._pipe = pipe
+        self._lock = threading.Lock()
+
+    def say(self, said: Performed | Exception | logging.LogRecord | str) -> None:
+        try:
+            with self._lock:
+                self._pipe.send(said)
+        except OSError:
+            os._exit(1)  # nobody is there any more: that is no failure of the item's
+
+
+class _LogsThere(logging.Handler):
+    """Has the parent log what is logged here: it knows how logs look, and where they go."""
+
+    def __init__(self, line: _Line) -> None:
+        super().__init__()
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        worded = copy(record)
+        worded.msg, worded.args = self.format(record), None
+        # What an error holds may not fit through a pipe; its words are in the message now.
+        worded.exc_info = worded.exc_text = worded.stack_info = None
+        self._line.say(worded)
+
+
+def _serve(pipe: PipeEnd, settings: Settings, level: int) -> None:
     """The process: do what comes through the pipe, say there how far it is and what came of it."""
     # Whoever presses Ctrl-C, or stops a service, signals every process of it; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    line = _Line(pipe)
+    logging.getLogger().addHandler(_LogsThere(line))
+    logging.getLogger(_OURS).setLevel(level)
     items: SimpleQueue[Item] = SimpleQueue()
     threading.Thread(target=_receive, args=(pipe, items), name="parent-watch", daemon=True).start()
     store, connection = Store.open(settings.store), Connection.open(settings)
@@ -147,7 +207,7 @@ def _serve(pipe: PipeEnd, settings: Settings) -> None:
         before = connection.client.http.tally()
         said: Performed | Exception
         try:
-            said = perform(settings, store, connection, item, pipe.send)
+            said = perform(settings, store, connection, item, line.say)
         except MirrorError as error:
             said = error
         except Exception as error:
@@ -155,7 +215,7 @@ def _serve(pipe: PipeEnd, settings: Settings) -> None:
             said = MirrorError(f"unexpected {type(error).__name__}: {error}")
         else:
             said = replace(said, asked=connection.client.http.tally() - before)
-        pipe.send(said)
+        line.say(said)
 
 
 def _receive(pipe: PipeEnd, items: SimpleQueue[Item]) -> None:

@@ -30,6 +30,9 @@ WORTH_FILES = 2_000
 FILES_PER_ASSET = 2
 """Nor with fewer than so many for each asset of their Dandiset, which has to be listed once more for it."""
 
+MOST_SILENT = 3
+"""So many Zarrs of a Dandiset may get no answer before no more of them are asked for: each waits minutes for one."""
+
 _ROUNDS = 3
 """So often a Dandiset's turn may break off: its releases, and its draft, may each have Zarrs of their own."""
 

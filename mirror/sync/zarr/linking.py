@@ -18,7 +18,7 @@ from mirror.store.store import Store
 from mirror.sync.mirrored import Mirrored
 from mirror.sync.observe import Observation
 from mirror.sync.trees import standing
-from mirror.sync.zarr.ahead import Ahead, Wanted, is_held
+from mirror.sync.zarr.ahead import MOST_SILENT, Ahead, Wanted, is_held
 from mirror.sync.zarr.held import HeldZarr
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.syncing import ZarrPending, ZarrSync
@@ -55,7 +55,8 @@ class ZarrLinker:
     written: list[str] = field(default_factory=list)
     """paths of Zarrs of which something new was written"""
     _done: dict[tuple[str, str], HeldZarr | Exception] = field(default_factory=dict)
-    _unreachable: Unreachable | None = None
+    _silent: list[Unreachable] = field(default_factory=list)
+    """what became of those that were asked for and got no answer"""
 
     def draft(self, seen: Observation) -> Observation:
         """The draft with its Zarrs: each as it is now; one that cannot be brought there, as it stands in ours."""
@@ -133,7 +134,7 @@ class ZarrLinker:
         except NoRoom:
             raise
         except MirrorError as error:
-            logger.warning("%s: %s", entry.path, error)
+            logger.info("%s: %s", entry.path, error)  # the outcome tells of it
             self.failed[entry.path] = error.message
             if isinstance(error, Unreachable):
                 self.unreached.add(entry.path)
@@ -155,13 +156,13 @@ class ZarrLinker:
         done = self.ahead.done_for_draft((zarr_id, checksum))
         if done is not None and done.error is not None:
             return done.error
-        if self._unreachable is not None:
-            return Unreachable(f"Zarr {zarr_id}: not asked for, since {self._unreachable.message}")
+        if len(self._silent) >= MOST_SILENT:
+            return Unreachable(f"Zarr {zarr_id}: not asked for, since {self._silent[-1].message}")
         zarrs = self.zarrs if done is None else self.recorded
         try:
             held, wrote = zarrs.sync(self._subject(entry), Checksum.parse(checksum))
         except Unreachable as error:
-            self._unreachable = error
+            self._silent.append(error)
             return error
         except (MirrorError, ZarrPending) as error:
             return error

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 from mirror.demo import DemoArchive
-from mirror.demo.faults import Before
+from mirror.demo.faults import Before, Fault, html_page
+from mirror.demo.web import Answer, Request, Response
 from mirror.store.store import Store
 from mirror.sync.turn import Outcome
 
@@ -46,6 +47,12 @@ class World:
         self.archive.api_faults.add(Before(held.hold), path=rf"/{identifier}/versions/draft/assets/\?", times=times)
         return held
 
+    def answer_nonsense(self, identifier: str) -> HeldBack:
+        """Whenever the draft of a Dandiset is listed, once that is let go."""
+        held = HeldBack()
+        self.archive.api_faults.add(_Nonsense(held), path=rf"/{identifier}/versions/draft/assets/\?", times=None)
+        return held
+
     def hold_back_zarr(self, zarr_id: str, *, times: int | None = 1) -> HeldBack:
         held = HeldBack()
         self.archive.s3_faults.add(Before(held.hold), path=f"prefix=zarr/{zarr_id}", times=times)
@@ -71,6 +78,15 @@ class HeldBack:
 
     def let_go(self) -> None:
         self._go_on.set()
+
+
+@dataclass(frozen=True)
+class _Nonsense(Fault):
+    held: HeldBack
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        self.held.hold()
+        return html_page().apply(request, answer)
 
 
 def files(name: str, count: int = FILES) -> dict[str, bytes]:
@@ -104,6 +120,8 @@ class Witness:
         self.told: list[tuple[str, str]] = []
         self.how_far: list[str] = []
         self._on_done = on_done
+
+    def asked(self, tally: object) -> None: ...
 
     def polled(self, found: Poll) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import signal
@@ -22,15 +23,18 @@ from mirror.archive.http import Tally
 from mirror.archive.instances import content_hosts
 from mirror.config import Settings
 from mirror.dataset.zarr.checksum import Checksum
-from mirror.demo.faults import Before, Status
-from mirror.errors import Stopped, Unreachable
+from mirror.demo.faults import Before, Fault, Status, html_page
+from mirror.demo.web import Answer, Request, Response
+from mirror.errors import ArchiveDown, Stopped, Unreachable
+from mirror.publish.publishing import Publisher
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
+from mirror.sync.dandiset import layout_of
 from mirror.sync.engine import Report, sync
 from mirror.sync.pools.here import Here
 from mirror.sync.pools.pool import WorkerDied
 from mirror.sync.work import DandisetWork, ZarrWork, _Todo, _Told, _Turns, work_through
-from mirror.sync.zarr.ahead import Ahead, Wanted, ZarrDone
+from mirror.sync.zarr.ahead import MOST_SILENT, Ahead, Wanted, ZarrDone
 from mirror.sync.zarr.subject import Subject
 
 if TYPE_CHECKING:
@@ -141,6 +145,8 @@ def test_a_zarr_that_fails_fails_as_in_the_turn_of_its_dandiset(
 def test_when_the_bucket_does_not_answer_it_is_not_asked_for_every_zarr(
     world: World, settings: MakeSettings, store: Path
 ) -> None:
+    for name in ("x", "y"):
+        world.archive.add_zarr(world.zarrs, f"sub-M3/{name}.ome.zarr", {"0/0": name.encode()})
     world.archive.s3_faults.add(Status(503), path="prefix=zarr/", times=None)
     chosen, archive = settings(jobs=2), settings().archive
     client = ArchiveClient(archive.api_url, tries=1)
@@ -152,10 +158,10 @@ def test_when_the_bucket_does_not_answer_it_is_not_asked_for_every_zarr(
     turns = _Turns(ours, todo, lambda: False, lambda _: None)
     [outcome] = turns.outcomes(Here(chosen, ours, connection, _Told(None)))
     assert outcome.kind == "Unreachable"
-    assert world.archive.requests.count(server="s3", path="prefix=zarr/") == 1
+    assert world.archive.requests.count(server="s3", path="prefix=zarr/") == MOST_SILENT
     reasons = list(ours.state(world.zarrs).zarrs_failed.values())
-    assert len(reasons) == 3
-    assert sum("not asked for, since" in reason for reason in reasons) == 2
+    assert len(reasons) == 5
+    assert sum("not asked for, since" in reason for reason in reasons) == 5 - MOST_SILENT
 
 
 def test_of_two_whose_processes_die_together_neither_is_to_blame_at_once(
@@ -207,18 +213,20 @@ def test_a_zarr_that_is_given_up_is_not_tried_alone_either(world: World) -> None
     dandiset = todo.next(alone=True)
     assert isinstance(dandiset, DandisetWork)
     checksum = Checksum.parse(f"{'0' * 32}-{800}--9000")
-    wanted = [Wanted(Subject(zarr_id, "", "", b""), checksum) for zarr_id in world.zarr_ids]
+    wanted = [Wanted(Subject(f"zarr-{number}", "", "", b""), checksum) for number in range(MOST_SILENT + 2)]
     todo.divide(dandiset, wanted)
-    killed, silent = todo.next(alone=True), todo.next(alone=False)
-    assert isinstance(killed, ZarrWork)
-    assert isinstance(silent, ZarrWork)
-    todo.try_alone(killed)
     nobody = Unreachable("no answer")
-    todo.done(silent, ZarrDone(silent.wanted.key, error=nobody))
-    todo.give_up(world.zarrs, nobody, [])
+    killed = todo.next(alone=True)
+    assert isinstance(killed, ZarrWork)
+    todo.try_alone(killed)
+    for _ in range(MOST_SILENT):
+        silent = todo.next(alone=False)
+        assert isinstance(silent, ZarrWork)
+        todo.done(silent, ZarrDone(silent.wanted.key, error=nobody))
+        todo.unanswered(world.zarrs, nobody, [])
     again = todo.next(alone=True)
     assert isinstance(again, DandisetWork)
-    assert len(again.ahead.done) == 3
+    assert len(again.ahead.done) == MOST_SILENT + 2
     assert todo.next(alone=True) is None
 
 
@@ -237,11 +245,74 @@ def test_how_far_it_is_is_heard_from_other_processes(world: World, settings: Mak
     assert begun[0] == world.published, "the largest comes first"
 
 
+def test_what_processes_log_is_logged_here(
+    world: World, mirror_once: MirrorOnce, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    world.archive.ingest_zarr(world.zarrs, "sub-M3/b.ome.zarr", checksum=f"{'0' * 32}-{800}--9000")
+    with caplog.at_level(logging.INFO, "mirror"):
+        mirror_once(jobs=2)
+    assert any(record.getMessage().startswith("sub-M3/b.ome.zarr: Zarr") for record in caplog.records)
+    assert "sub-M3/b.ome.zarr" not in capfd.readouterr().err
+
+
+@pytest.mark.usefixtures("world")
+def test_whoever_is_told_and_cannot_hear_it_is_not_a_death(settings: MakeSettings, store: Path) -> None:
+    class Deaf:
+        def polled(self, found: object) -> None: ...
+        def begun(self, identifier: str) -> None: ...
+        def done(self, outcome: object) -> None: ...
+
+        def working(self, identifier: str, how_far: str) -> None:  # noqa: ARG002 - as every watcher has it
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        sync(settings(jobs=2), watcher=Deaf())
+    assert [state.failure for state in Store.open(store).states()] == [None] * len(Store.open(store).known())
+
+
 def test_what_processes_asked_of_the_archive_is_told(world: World, mirror_once: MirrorOnce) -> None:
     report = mirror_once(jobs=2)
     counted = {kind: sum(n for (of, _), n in report.asked.answers.items() if of == kind) for kind in ("api", "s3")}
     assert counted == {kind: world.archive.requests.count(server=kind) for kind in ("api", "s3")}
     assert report.asked.bytes["s3"] > 3 * 800 * 100
+
+
+# --- an archive that goes down -------------------------------------------------------------------------------------
+
+
+def test_what_is_under_way_when_the_archive_goes_down_is_finished_and_charged_to_nobody(
+    world: World, settings: MakeSettings, store: Path, soon: Soon
+) -> None:
+    first, second = world.published, world.small
+    nonsense = {one: world.answer_nonsense(one) for one in (first, second)}
+    honest = world.hold_back(world.draft)
+
+    def others_are_done() -> bool:
+        kept = Store.open(store)
+        return kept.state(world.draft).synced is not None and kept.state(second).failure is not None
+
+    class Down(Fault):
+        """The archive is asked whether it is in order. While it does not say, the others come to their ends."""
+
+        def apply(self, request: Request, answer: Answer) -> Response:
+            nonsense[second].let_go()
+            honest.let_go()
+            assert soon(others_are_done)
+            return html_page().apply(request, answer)
+
+    def during(_: Future[Report]) -> None:
+        assert all(held.came.wait(60) for held in (honest, *nonsense.values()))
+        world.archive.api_faults.add(Down(), path="/api/info/$", times=None)
+        nonsense[first].let_go()
+
+    chosen = settings(jobs=3)
+    with Publisher(chosen, layout_of(chosen)) as publisher:
+        named = [first, second, world.draft]
+        report = in_background(chosen, during, named=named, follower=publisher)
+    assert isinstance(report.cut_short, ArchiveDown)
+    assert (results(report), report.left) == ({world.draft: "changed"}, 2)
+    assert [Store.open(store).state(one).failure for one in named] == [None] * 3
+    assert {change.dandiset for change in publisher.published.changes} == {world.draft}
 
 
 # --- stopping ------------------------------------------------------------------------------------------------------

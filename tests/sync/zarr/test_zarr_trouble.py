@@ -17,9 +17,11 @@ from mirror.demo import DemoArchive, documents
 from mirror.demo.faults import Before, LostVersions, Reset, Status
 from mirror.errors import SomeFailed
 from mirror.git.repository import Repository
+from mirror.store.frontier import PublishedMark
 from mirror.store.store import Store
 from mirror.store.zarrs import TextWriter, ZarrFolder
 from mirror.sync.connection import Connection
+from mirror.sync.zarr.ahead import MOST_SILENT
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Git, MirrorOnce, RepositoryOf
@@ -284,6 +286,28 @@ class TestNotToBeHad:
         mirror_once().check()
         assert submodules(dandiset).keys() == {"a.zarr", "b.zarr"}
 
+    @pytest.mark.usefixtures("impatient")
+    def test_a_zarr_that_never_gets_an_answer_keeps_no_other_from_being_recorded(
+        self, archive: DemoArchive, dandiset: str, mirror_once: MirrorOnce, submodules: Submodules
+    ) -> None:
+        silent = archive.add_zarr(dandiset, "a.zarr", FILES)
+        archive.add_zarr(dandiset, "b.zarr", {"0": b"b"})
+        archive.s3_faults.add(Status(503), path=f"prefix=zarr/{silent}", times=None)
+        assert mirror_once().outcomes[0].message.startswith("all but one Zarr was mirrored; a.zarr: ")
+        assert submodules(dandiset).keys() == {"b.zarr"}
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_bucket_that_is_silent_is_not_asked_for_every_zarr(
+        self, archive: DemoArchive, dandiset: str, mirror_once: MirrorOnce, store: Path
+    ) -> None:
+        zarrs = [archive.add_zarr(dandiset, f"{number}.zarr", {"0": b"%d" % number}) for number in range(6)]
+        archive.s3_faults.add(Status(503), path="prefix=zarr/", times=None)
+        mirror_once()
+        asked = [archive.count(server="s3", path=f"prefix=zarr/{zarr}") > 0 for zarr in zarrs]
+        assert asked == [True] * MOST_SILENT + [False] * 3
+        reasons = list(Store.open(store).state(dandiset).zarrs_failed.values())
+        assert ["not asked for, since" in reason for reason in reasons] == [not each for each in asked]
+
     @pytest.mark.parametrize(
         "address",
         [
@@ -486,3 +510,19 @@ def test_a_failed_attempt_leaves_nothing_behind(
     assert mirror_once().count("failed") == 1
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == held
     assert sorted((repository_of(zarr) / "objects/pack").iterdir()) == packs
+
+
+@pytest.mark.usefixtures("zarr")
+def test_a_dandiset_that_is_open_again_returns_to_the_superdatasets_though_a_zarr_of_it_fails(
+    archive: DemoArchive, dandiset: str, mirror_once: MirrorOnce, store: Path
+) -> None:
+    ours = Store.open(store)
+    archive.embargo(dandiset)
+    mirror_once()
+    assert ours.state(dandiset).embargoed is not None
+    ours.save_published(PublishedMark("without it", 0))
+    archive.unembargo(dandiset)
+    archive.ingest_zarr(dandiset, PATH, checksum=WRONG, size=11)
+    assert mirror_once().count("failed") == 1
+    assert ours.state(dandiset).embargoed is None
+    assert ours.published() is None
