@@ -6,13 +6,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
-from hypothesis import settings
+from hypothesis import settings as hypothesis
+
+from mirror.config import Settings
+from mirror.demo import DemoArchive
 
 # Other work on the machine makes single examples slow; a deadline would only tell of that.
-settings.register_profile("suite", deadline=None)
-settings.load_profile("suite")
+hypothesis.register_profile("suite", deadline=None)
+hypothesis.load_profile("suite")
 
 _FOREIGN_STARTS = ("DANDI_", "DATALAD_", "GIT_", "XDG_")
 _FOREIGN_ENDS = ("_api_key", "_proxy")
@@ -51,3 +55,25 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # git-annex and datalad of the environment the tests run in, whether or not that is activated
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         yield home
+
+
+class SettingsWith(Protocol):
+    def __call__(self, **more: Any) -> Settings: ...
+
+
+@pytest.fixture
+def settings_with(archive: DemoArchive, tmp_path: Path) -> SettingsWith:
+    """Gives the settings for a mirror, in `store`, of the archive that the test has; `more` of them, if given."""
+
+    def settings_with(**more: Any) -> Settings:
+        where = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
+        given = {"archive": {**where, "settle_seconds": 0}, "store": tmp_path / "store", "jobs": 1, **more}
+        return Settings.model_validate(given)
+
+    return settings_with
+
+
+@pytest.fixture
+def settings(settings_with: SettingsWith) -> Settings:
+    """The same, with nothing else set."""
+    return settings_with()

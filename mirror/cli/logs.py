@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -11,7 +10,7 @@ import time
 import traceback
 from typing import Any, Literal
 
-from mirror.cli.output import printable
+from mirror.cli.output import json_line, printable
 from mirror.cli.progress import bars_aside
 
 LEVELS = ("debug", "info", "warning", "error")
@@ -59,7 +58,7 @@ class _Service(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object a line, in ASCII, whatever somebody worded."""
+    """One object a line, whatever somebody worded."""
 
     def format(self, record: logging.LogRecord) -> str:
         told: dict[str, Any] = {
@@ -71,7 +70,7 @@ class _Json(logging.Formatter):
         told |= {key: value for key, value in getattr(record, "fields", {}).items() if key not in told}
         if record.exc_info and record.exc_info[0] is not None:
             told["traceback"] = "".join(traceback.format_exception(*record.exc_info))
-        return json.dumps(told, default=str)
+        return json_line(told)
 
 
 def _utc(record: logging.LogRecord) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import os
 import select
 import sys
@@ -115,6 +116,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """The entry point: run, and leave stdout in a state that Python can close without a word."""
+    _prepare_streams()
     code = run()
     try:
         sys.stdout.flush()
@@ -122,6 +124,23 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = code or 1
     sys.exit(code)
+
+
+def _prepare_streams() -> None:
+    """Have stdin, stdout and stderr be there, and take any text.
+
+    One that was closed would have its number given to the next file that is opened, which would then be told what is
+    meant for people; and a terminal that is not UTF-8 is no reason to fail.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest free number: this one
+            setattr(sys, name, open(number, mode, closefd=False))  # noqa: SIM115 - as long as the process lives
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _report(exc: BaseException) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,9 +49,9 @@ class Record:
             raise ValueError(f"keys of every record, not further ones: {', '.join(sorted(taken))}")
 
     def as_json(self) -> str:
-        """One line, in ASCII, so that no locale can spoil it."""
+        """One line."""
         first = {"action": self.action, "path": self.path, "status": self.status, "type": self.type}
-        return json.dumps({**first, "message": self.message, **self.more}, default=str)
+        return json_line({**first, "message": self.message, **self.more})
 
     def as_text(self) -> str:
         """The same for people, as `datalad` words it."""
@@ -81,6 +82,17 @@ class Output:
         with bars_aside():
             click.echo(line if colours() else click.unstyle(line))
             sys.stdout.flush()
+
+
+_ESCAPES = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|(?P<half>\\ud[89a-f]..)")
+
+
+def json_line(told: Mapping[str, Any]) -> str:
+    """An object as a line that any reader takes: in ASCII, so that no locale can spoil it, and of whole characters.
+
+    What was no UTF-8, a file's name say, has halves of surrogate pairs here. They are shown as `printable` shows them.
+    """
+    return _ESCAPES.sub(lambda found: f"\\{found[0]}" if found["half"] else found[0], json.dumps(told, default=str))
 
 
 def warn_if_incomplete(catalogue: Catalogue) -> None:

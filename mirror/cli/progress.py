@@ -75,7 +75,7 @@ def standing_lines(standing: Standing, columns: int, rows: int, *, title: str = 
     lines = []
     if standing.total:
         after = [f"{duration(standing.seconds_to_go)} to go"] if standing.seconds_to_go is not None else []
-        after += [f"{standing.per_minute:,.3g} a minute"] if standing.per_minute is not None else []
+        after += [f"{_rate(standing.per_minute)} a minute"] if standing.per_minute is not None else []
         failed = [click.style(f"{standing.failed:,} failed", fg="red")] if standing.failed else []
         resting = [f"{standing.resting:,} resting"] if standing.resting else []
         lines.append(
@@ -91,6 +91,10 @@ def standing_lines(standing: Standing, columns: int, rows: int, *, title: str = 
     if more := len(turns) - len(shown):
         lines.append(cut(f"  … and {more:,} more", columns))
     return [fitted(line) for line in lines]
+
+
+def _rate(rate: float) -> str:
+    return f"{rate:,.0f}" if rate >= 100 else f"{rate:.3g}"
 
 
 def _overall(title: str, done: int, total: int, after: list[str], columns: int) -> str:

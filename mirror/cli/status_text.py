@@ -67,12 +67,10 @@ def failure_words(failure: Failure, alarm_after: int, now: datetime) -> str:
     """Why a Dandiset failed, how often, and when it is tried again."""
     from mirror.sync.patience import next_try
 
-    count, since = failure.count, shown_time(failure.since)
-    times = f"{count} times since {since}" if count > 1 else f"at {shown_time(failure.last)}"
     word = "ALARM: failed" if failure.count >= alarm_after else "failed"
     again = next_try(failure)
     when = f", tried again from {shown_time(again.isoformat())} on" if again > now else ", tried again by the next sync"
-    return f"{click.style(word, fg='red')} {times}{when}: {printable(failure.message)}"
+    return f"{click.style(word, fg='red')} {_how_often(failure)}{when}: {printable(failure.message)}"
 
 
 def short_failure(failure: Failure, identifier: str, alarm_after: int, now: datetime) -> str:
@@ -81,9 +79,14 @@ def short_failure(failure: Failure, identifier: str, alarm_after: int, now: date
 
     again, alarm = next_try(failure), failure.count >= alarm_after
     when = f", again from {shown_time(again.isoformat())}" if again > now else ""
-    times = f"{failure.count:,} times since {shown_time(failure.since)}{when}"
     message = printable(failure.message.removeprefix(f"Dandiset {identifier}, "))
-    return f"{click.style('ALARM ' if alarm else '', fg='red')}{times}: {message}"
+    return f"{click.style('ALARM ' if alarm else '', fg='red')}{_how_often(failure)}{when}: {message}"
+
+
+def _how_often(failure: Failure) -> str:
+    if failure.count == 1:
+        return f"at {shown_time(failure.last)}"
+    return f"{failure.count:,} times since {shown_time(failure.since)}"
 
 
 def totals_line(totals: Totals, failing: int) -> str:

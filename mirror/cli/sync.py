@@ -21,6 +21,7 @@ from mirror.cli.publishing import PublishPrinter
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from mirror.archive.http import Tally
     from mirror.config_layers import Loaded
     from mirror.store.activity import ActivityFile, Standing
     from mirror.sync.engine import Report
@@ -119,6 +120,9 @@ class _Printer:
         self._stack.close()
         if self._since is not None:
             self._activity.remove()
+
+    def asked(self, tally: Tally) -> None:
+        pass
 
     def polled(self, found: Poll) -> None:
         # Only now is there a store, and it is ours.

@@ -32,8 +32,8 @@ _EVERY_SECONDS = 2.0
 _OPEN, _CLOSE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _LEAST_CHANGES = 4
-_QUIT = (b"", b"q", b"Q", b"\x04")
-"""Also Ctrl-D, and a terminal that is gone."""
+_QUIT = b"qQ\x04"
+"""Also Ctrl-D."""
 
 
 def watch(glances: Glances, facts: StoreFacts, settings: Settings) -> None:
@@ -175,7 +175,8 @@ class _Wait:
         if self._resized in ready:
             os.read(self._resized, 4096)
         if stdin in ready and stdin is not None:
-            return os.read(stdin, 64) in _QUIT
+            typed = os.read(stdin, 64)
+            return not typed or any(key in _QUIT for key in typed)  # nothing: the terminal is gone
         return False
 
 

@@ -41,6 +41,12 @@ class Agenda:
             self._due[job] = self._clock() + seconds
         self._noted()
 
+    def hurry(self) -> None:
+        """Have what was postponed be tried now."""
+        with self._lock:
+            self._due = dict.fromkeys(self._due, self._clock())
+        self._noted()
+
     def take(self) -> JobName | None:
         """What is to be done now, if anything: of what is due, the one whose last turn is longest ago.
 

@@ -37,6 +37,8 @@ COMMAND_SECONDS = 60.0
 TOLD_AGAIN_SECONDS = 3600.0
 
 _MOST_WAITING = 100
+_LONGEST_LINE = 200
+"""characters of the last that a command said, which tells why it failed"""
 _LEAST_AT_THE_END = 1.0
 """However little time is left, a command has so much of it."""
 _NOT_ITS_OWN = frozenset(
@@ -66,7 +68,7 @@ class Hook(Listener):
     ) -> None:
         self._seconds = seconds
         self._seconds_left = seconds_left
-        self._give_up_at = float("inf")
+        self._closed_at = float("inf")
         self._clock = clock
         self._settings: Settings | None = None
         self._ailing: dict[str, float] | None = None
@@ -83,9 +85,9 @@ class Hook(Listener):
     def _told_before(self, settings: Settings) -> dict[str, float]:
         """What ailed the jobs of the process before, with the time at which that was told for the last time: at once,
         and then once an hour."""
-        marks = read_job_marks(settings.store / "state").values()
-        now = datetime.now(UTC)
-        return {f"{mark.job}: {mark.kind}": self._clock() - _since_told(mark, now) for mark in marks if mark.failed}
+        marks, now = read_job_marks(settings.store / "state").values(), datetime.now(UTC)
+        ailed = {f"{mark.job}: {what}": (mark, since) for mark in marks for what, since in _ailments(mark).items()}
+        return {key: self._clock() - _since_told(mark, since, now) for key, (mark, since) in ailed.items()}
 
     def done(self, outcome: Outcome) -> None:
         # The archive that does not have it any more cannot make it fail any more.
@@ -94,10 +96,8 @@ class Hook(Listener):
 
     def job_ended(self, report: JobReport) -> None:
         settings = self._settings
-        if settings is None:
-            return
-        news = self._news(report)
-        if settings.on_failure is None or not (news or self._recovered):
+        # While nobody is to be told, nothing counts as told.
+        if settings is None or settings.on_failure is None or not (self._news(report) or self._recovered):
             return
         document = {
             "store": str(settings.store),
@@ -115,8 +115,7 @@ class Hook(Listener):
         """Let what is under way come to its end, as long as there is time for it."""
         if self._thread is None:
             return
-        if (left := self._seconds_left()) is not None:
-            self._give_up_at = time.monotonic() + max(_LEAST_AT_THE_END, left - _LEAST_AT_THE_END)
+        self._closed_at = time.monotonic()
         self._waiting.put(None)
         self._thread.join(self._seconds + 5)
 
@@ -168,13 +167,16 @@ class Hook(Listener):
         except OSError as error:
             logger.warning("on_failure: the command cannot be run: %s", error.strerror or error)
             return
-        if ended.output:
-            logger.debug("on_failure: the command said: %s", ended.output.decode(errors="replace").rstrip())
+        said = ended.output.decode(errors="replace").rstrip()
+        if said:
+            logger.debug("on_failure: the command said: %s", said)
         if ended.returncode:
-            logger.warning("on_failure: the command ended with %d", ended.returncode)
+            last = f": {said.splitlines()[-1][:_LONGEST_LINE]}" if said else ""
+            logger.warning("on_failure: the command ended with %d%s", ended.returncode, last)
 
     def _has_given_up(self) -> bool:
-        return time.monotonic() >= self._give_up_at
+        left = self._seconds_left()
+        return left is not None and left <= _LEAST_AT_THE_END <= time.monotonic() - self._closed_at
 
 
 def clean_environment(settings: Settings) -> dict[str, str]:
@@ -201,10 +203,15 @@ def _failing(settings: Settings) -> list[str]:
         return []
 
 
-def _since_told(mark: JobMark, now: datetime) -> float:
-    """How many seconds ago a job's trouble was handed over, which it is each full hour that it lasts."""
-    since, last = moment_of(mark.troubled_since), moment_of(mark.ended)
+def _ailments(mark: JobMark) -> dict[str, str | None]:
+    """What was wrong with a job, with the time since when."""
+    return {**mark.problems, **({mark.kind: mark.troubled_since} if mark.failed else {})}
+
+
+def _since_told(mark: JobMark, began: str | None, now: datetime) -> float:
+    """How many seconds ago it was handed over what ailed a job since then, as it is each full hour that it lasts."""
+    since, last = moment_of(began), moment_of(mark.ended)
     if since is None or last is None:
         return float("inf")
-    told_after = (last - since).total_seconds() // TOLD_AGAIN_SECONDS * TOLD_AGAIN_SECONDS
+    told_after = max(0.0, (last - since).total_seconds()) // TOLD_AGAIN_SECONDS * TOLD_AGAIN_SECONDS
     return max(0.0, (now - since).total_seconds() - told_after)

@@ -12,6 +12,7 @@ from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
 
 if TYPE_CHECKING:
+    from mirror.archive.http import Tally
     from mirror.config import Settings
     from mirror.publish.hosts import HostOutcome
     from mirror.publish.publishing import Published
@@ -124,6 +125,9 @@ class Listener:
     def job_put_off(self, job: JobName, why: str) -> None:
         """It had begun, but somebody else is at work in the store; it comes later."""
 
+    def asked(self, tally: Tally) -> None:
+        """What was asked of the archive since this was last told."""
+
     def polled(self, found: Poll) -> None:
         """The archive's list was gone through."""
 
@@ -169,6 +173,9 @@ class Listeners(Listener):
 
     def job_put_off(self, job: JobName, why: str) -> None:
         self._tell(lambda listener: listener.job_put_off(job, why))
+
+    def asked(self, tally: Tally) -> None:
+        self._tell(lambda listener: listener.asked(tally))
 
     def polled(self, found: Poll) -> None:
         self._tell(lambda listener: listener.polled(found))

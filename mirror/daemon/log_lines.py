@@ -172,7 +172,7 @@ def _failing(settings: Settings) -> set[str]:
     """Those that failed before this process was started."""
     try:
         return {state.identifier for state in Store.open(settings.store).states() if state.failure is not None}
-    except MirrorError:
+    except (MirrorError, OSError):
         return set()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 from mirror.daemon.listening import JOBS, JobName, JobReport
@@ -13,6 +14,9 @@ from mirror.store.job_marks import JobMark, read_job_marks, write_job_mark
 logger = logging.getLogger(__name__)
 
 _COUNTED = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")
+
+_MOST_PROBLEMS = 1000
+"""so many are remembered: a host that refuses everything refuses tens of thousands of repositories"""
 
 
 class Marks:
@@ -62,8 +66,23 @@ def marked(before: JobMark | None, report: JobReport, now: datetime) -> JobMark:
         trouble=report.trouble,
         troubled_since=(since or report.started) if troubled else None,
         troubled_count=count + 1 if troubled else 0,
+        problems=_problems(before, report),
         counts={name: told[name] for name in _COUNTED if told[name]},
+        store_bytes=_store_bytes(before, report),
     )
+
+
+def _store_bytes(before: JobMark | None, report: JobReport) -> int | None:
+    if report.maintained is not None:
+        return report.maintained.store_bytes
+    return before.store_bytes if before is not None else None
+
+
+def _problems(before: JobMark | None, report: JobReport) -> dict[str, str]:
+    """What failed besides, and since when; a job that did not come to its end may not have come to what did before."""
+    known = before.problems if before is not None else {}
+    found = {problem: known.get(problem, report.started) for problem in report.problems}
+    return dict(islice({**(known if report.trouble else {}), **found}.items(), _MOST_PROBLEMS))
 
 
 def _text(now: datetime) -> str:

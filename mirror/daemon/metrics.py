@@ -28,6 +28,7 @@ from mirror.store.store import Store
 from mirror.sync.under_way import UnderWay
 
 if TYPE_CHECKING:
+    from mirror.archive.http import Tally
     from mirror.config import Settings
     from mirror.store.state import DandisetState
     from mirror.sync.poll import Poll
@@ -85,6 +86,7 @@ class Figures(Listener):
         self._settings = settings
         self._now = now
         self._under_way = UnderWay()
+        self._at_work = False
         self._store: Store | None = None
         self._held: dict[str, _Held] = {}
         self._touched: set[str] = set()
@@ -92,7 +94,8 @@ class Figures(Listener):
         self._of_jobs()
         self._of_archive()
         self._of_store()
-        self._read_all()
+        with contextlib.suppress(MirrorError, OSError):  # what is in the way of that, the first job tells
+            self._read_all()
         self._read_marks()
 
     # --- what there is ------------------------------------------------------------------------------------------
@@ -193,8 +196,7 @@ class Figures(Listener):
     # --- what is told -------------------------------------------------------------------------------------------
 
     def job_began(self, job: JobName, settings: Settings) -> None:
-        self._settings = settings
-        self._under_way = UnderWay()
+        self._settings, self._at_work = settings, True
         self._running.labels(job).set(1)
         self._began.labels(job).set(self._now())
         if not self._held:
@@ -203,7 +205,14 @@ class Figures(Listener):
     def job_put_off(self, job: JobName, why: str) -> None:  # noqa: ARG002 - as every listener has it
         self._over(job)
 
+    def asked(self, tally: Tally) -> None:
+        for (kind, status), count in tally.answers.items():
+            self._requests.labels(kind, status).inc(count)
+        for kind, size in tally.bytes.items():
+            self._received.labels(kind).inc(size)
+
     def polled(self, found: Poll) -> None:
+        self._under_way = UnderWay()
         self._under_way.polled(found)
         self._resting.set(len(found.resting))
 
@@ -228,11 +237,6 @@ class Figures(Listener):
             self._last_success.labels(report.job).set(self._now())
         if not report.stopped:
             self._troubled.labels(report.job).set(bool(report.trouble))
-        if report.sync is not None:
-            for (kind, status), count in report.sync.asked.answers.items():
-                self._requests.labels(kind, status).inc(count)
-            for kind, size in report.sync.asked.bytes.items():
-                self._received.labels(kind).inc(size)
         if report.maintained is not None:
             self._store_bytes.set(report.maintained.store_bytes)
         if report.job == "poll" and self._held:
@@ -242,6 +246,7 @@ class Figures(Listener):
         self._touched = set()
 
     def _over(self, job: JobName) -> None:
+        self._at_work = False
         self._running.labels(job).set(0)
         self._began.labels(job).set(0)
 
@@ -254,6 +259,8 @@ class Figures(Listener):
             if ended is not None and not mark.trouble:
                 self._last_success.labels(job).set(ended.timestamp())
             self._troubled.labels(job).set(mark.failed)
+            if mark.store_bytes is not None:
+                self._store_bytes.set(mark.store_bytes)
 
     def _read_all(self) -> None:
         store = self._opened()
@@ -294,7 +301,9 @@ class Figures(Listener):
 
     def _of_round(self, name: str) -> float:
         standing = self._under_way.standing()
-        return len(standing.current) if name == "current" else float(getattr(standing, name))
+        if name == "current":  # some that were begun may have been dropped
+            return len(standing.current) if self._at_work else 0
+        return float(getattr(standing, name))
 
     def _free(self) -> float:
         found = _disk_of(self._settings.store)

@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -40,25 +41,24 @@ def once(settings: Settings, tell: Callable[[JobReport], None] | None = None) ->
     job = Job(settings, listeners, stop, COMMAND)
     marks = Marks(settings.store / "state")
     errors: list[MirrorError] = []
-    try:
-        with signals, signals.may_drop():
-            for name in _due(settings, marks):
-                if errors and name == "recheck" and not isinstance(errors[0], SomeFailed):
-                    continue  # what the poll ran into, it would, too
-                stop.at = _end_of_turn(settings) if name == "recheck" else float("inf")
-                report = perform(job, name)
-                marks.ended(report)
-                if report.raised is not None:
-                    logger.error("the %s", name, exc_info=report.raised)
-                if tell is not None:
-                    tell(report)
-                errors += _errors(report)
-                if signals.stopping is not None:
-                    break
-    except Dropped:
-        logger.warning("what was in hand was dropped; the next run goes on with it")
-    finally:
-        listeners.close()
+    with signals, closing(listeners):  # the hook, too, may have to end in time
+        try:
+            with signals.may_drop():
+                for name in _due(settings, marks):
+                    if errors and name == "recheck" and not isinstance(errors[0], SomeFailed):
+                        continue  # what the poll ran into, it would, too
+                    stop.at = _end_of_turn(settings) if name == "recheck" else float("inf")
+                    report = perform(job, name)
+                    marks.ended(report)
+                    if report.raised is not None:
+                        logger.error("the %s", name, exc_info=report.raised)
+                    if tell is not None:
+                        tell(report)
+                    errors += _errors(report)
+                    if signals.stopping is not None:
+                        break
+        except Dropped:
+            logger.warning("what was in hand was dropped; the next run goes on with it")
     if signals.stopping is signal.SIGINT:
         raise Interrupted("interrupted")
     # That something failed is the least of what may have happened.

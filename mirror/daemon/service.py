@@ -76,7 +76,7 @@ class Service:
         self._until_free = Pauses(1, 60)
         """of jobs that found the store taken"""
         self._until_well = Pauses(600, 6 * 3600)
-        """of those that did not come to their end, and whose time may be once a week; a poll's comes soon enough"""
+        """of those that did not come to their end, and whose time may be once a week"""
         self._troubles = Troubles()
         self._marks = Marks(settings.store / "state")
         self._plan_again = False
@@ -168,11 +168,16 @@ class Service:
         if report.trouble:
             since = before.troubled_since if before is not None and before.kind == report.kind else None
             self._trouble(report.job, report.kind, report.trouble, since, report.raised)
-            if report.job != "poll":
-                self._agenda.postpone(report.job, self._until_well.after_one_more(report.job))
+            self._try_again(report.job)
             return
         self._until_well.over(report.job)
         self._over(report.job, self._troubles.came_through(report.job, time.time()))
+
+    def _try_again(self, job: JobName) -> None:
+        """After a pause that grows; or at a poll's usual time, if that comes before."""
+        pause = self._until_well.after_one_more(job)
+        if job != "poll" or pause < seconds_until_next(self.settings.schedule, job, datetime.now(UTC)):
+            self._agenda.postpone(job, pause)
 
     def _trouble(
         self, job: JobName, kind: str, why: str, since: str | None = None, raised: BaseException | None = None
@@ -219,6 +224,7 @@ class Service:
         _log(logging.INFO, "settings-read", f"the settings were read again: {told}", changed=changed)
         self.settings = settings
         self._plan()
+        self._agenda.hurry()  # what was in the way may be mended
 
     def expose(self, settings: Settings) -> None:
         """Answer for the figures where the settings say. If that address is taken, all stays as it was."""

@@ -133,6 +133,7 @@ class Signals:
         self.stopping = signal.SIGINT if self._interrupted else signal.Signals(number)
         self._woken()
         if again:
+            self._ends_at = min(self._ends_at, time.monotonic())
             self._drop()
             return
         allowed = self._stop_seconds()

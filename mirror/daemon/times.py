@@ -53,6 +53,7 @@ class Times:
             # What a job does here takes no time: no threads are needed for it.
             executors={"default": DebugExecutor()},
             job_defaults={"coalesce": True, "misfire_grace_time": None},
+            timezone=UTC,  # the triggers know the machine's, whatever that is called
         )
 
     def __enter__(self) -> Self:

@@ -114,6 +114,10 @@ class ActivityFile:
             passed = self._clock() - self._written_at
             if passed < _LEAST_SECONDS and not at_once:
                 return
+            if job is None and self.is_anothers():
+                # A daemon that waits keeps silent while a command typed by hand is at work, and speaks right after.
+                self._told = None
+                return
             now = Standing() if job is None else standing()
             told = (now, job, job_since, dict(next_jobs or {}))
             if told == self._told and passed < BEAT_SECONDS:
@@ -132,8 +136,6 @@ class ActivityFile:
                 self._path.unlink()
 
     def _write(self, activity: Activity) -> None:
-        if activity.job is None and self.is_anothers():
-            return  # a daemon that waits keeps silent while a command typed by hand is at work
         temporary = self._path.with_name(f".{NAME}.{activity.pid}")
         with contextlib.suppress(OSError):
             try:

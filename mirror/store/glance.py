@@ -84,12 +84,7 @@ class Glances:
 
     def _read_states(self) -> list[DandisetState]:
         found: dict[str, tuple[tuple[int, int], DandisetState]] = {}
-        for entry in os.scandir(self._folder / "dandisets"):
-            identifier = entry.name.removesuffix(_SUFFIX)
-            if not entry.name.endswith(_SUFFIX) or not identifier.isdecimal():
-                continue
-            if self._wanted and identifier not in self._wanted:
-                continue
+        for identifier, entry in self._files():
             with contextlib.suppress(FileNotFoundError):
                 stat = entry.stat()
                 # Each time it is written it is another file.
@@ -99,6 +94,15 @@ class Glances:
                 found[identifier] = mark, state
         self._states = found
         return [state for _, state in found.values()]
+
+    def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        """The files that marks are in; none where their folder was lost, which the next sync makes anew."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder / "dandisets") as entries:
+            for entry in entries:
+                identifier = entry.name.removesuffix(_SUFFIX)
+                is_one = entry.name.endswith(_SUFFIX) and identifier.isdecimal()
+                if is_one and (not self._wanted or identifier in self._wanted):
+                    yield identifier, entry
 
     def _last_changes(self) -> Iterator[Change]:
         for change in reversed(last_changes(self._store.changes)):

@@ -1,6 +1,6 @@
 """What is remembered of the daemon's jobs over restarts: when each was last done, and how it went.
 
-One small file, `state/jobs.json`. Losing it costs a job done early, never data.
+One small file, `state/jobs.json`. Losing it costs a job that was missed, never data.
 """
 
 from __future__ import annotations
@@ -45,8 +45,12 @@ class JobMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """when it first did not, of the times in a row"""
     troubled_count: int = 0
     """how many times in a row it did not"""
+    problems: dict[str, str] = {}
+    """what failed besides, hosts and so on, with the time since when"""
     counts: dict[str, int] = {}
     """how many Dandisets changed, failed and so on"""
+    store_bytes: int | None = None
+    """what the store took of the disk when this job last measured it"""
 
     @property
     def failed(self) -> bool:

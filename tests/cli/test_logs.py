@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -41,6 +42,12 @@ PROGRAM = """if True:
             raise ValueError("what\\nelse")
         except ValueError:
             other.exception("broken")
+
+    @cli.command()
+    @service_log_options
+    def names():
+        fields = {"paths": ["\\\\udcff \\U0001f9e0 \\udcff"], "\\udc80": None}
+        logging.getLogger("mirror.daemon").info("%s", "\\udcff.nwb", extra={"fields": fields})
 
     logs.set_level(logs.USUAL_LEVEL)
     cli()
@@ -123,6 +130,15 @@ def test_json_is_an_object_a_line_whatever_is_said(run: Run) -> None:
     assert found[-1]["level"] == "error"
     assert found[-1]["traceback"].endswith("ValueError: what\nelse\n")
     assert len(found) == 6
+
+
+def test_a_name_that_is_no_utf_8_makes_no_line_that_a_reader_refuses(run: Run) -> None:
+    done = run("names", "--log-format", "json")
+    told = msgspec.json.decode(done.stderr)  # which takes no halves of characters
+    assert told["message"] == r"\udcff.nwb"
+    assert told["paths"] == ["\\udcff \U0001f9e0 \\udcff"]
+    assert told[r"\udc80"] is None
+    assert run("names").stderr.endswith("Z \\udcff.nwb\n")
 
 
 def test_a_log_that_nobody_reads_stops_nobody(tmp_path: Path) -> None:

@@ -28,20 +28,8 @@ def archive() -> Iterator[DemoArchive]:
 
 
 @pytest.fixture
-def settings(archive: DemoArchive, tmp_path: Path) -> Settings:
-    return Settings.model_validate(
-        {
-            "archive": {
-                "instance": "demo-dandi",
-                "api_url": archive.api_url,
-                "s3_endpoint": archive.s3_endpoint,
-                "settle_seconds": 0,
-            },
-            "store": tmp_path / "store",
-            "zarr": {"hold": "manifest"},
-            "jobs": 1,
-        }
-    )
+def settings(settings_with: Callable[..., Settings]) -> Settings:
+    return settings_with(zarr={"hold": "manifest"})
 
 
 @pytest.fixture

@@ -43,6 +43,14 @@ def test_failures_and_those_at_rest_are_told() -> None:
     assert click.unstyle(bar).endswith("1,204 of 2,000, 1 h 2 min to go, 3 failed, 5 resting, 12.3 a minute")
 
 
+@pytest.mark.parametrize(
+    ("rate", "shown"), [(0.125, "0.125"), (12.34, "12.3"), (99.96, "100"), (999.6, "1,000"), (1550.0, "1,550")]
+)
+def test_how_many_a_minute_is_told_in_plain_figures(rate: float, shown: str) -> None:
+    (bar,) = standing_lines(busy(0, per_minute=rate), 120, 24)
+    assert bar.endswith(f" to go, {shown} a minute")
+
+
 def test_it_is_done_when_all_of_it_is() -> None:
     assert standing_lines(busy(0, done=1999), 80, 24)[0].startswith("Dandisets:  99% ")
     assert standing_lines(busy(0, done=2000), 80, 24)[0].startswith("Dandisets: 100% ")

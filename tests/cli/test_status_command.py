@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mirror.archive.records import Instance
-from mirror.cli.status import human_size
+from mirror.cli.amounts import human_size
 from mirror.config import Settings
 from mirror.daemon.listening import JobReport
 from mirror.daemon.marking import marked
@@ -36,22 +36,6 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def archive() -> Iterator[DemoArchive]:
     with DemoArchive(start=START, seed=1) as archive:
         yield archive
-
-
-@pytest.fixture
-def settings(archive: DemoArchive, tmp_path: Path) -> Settings:
-    return Settings.model_validate(
-        {
-            "archive": {
-                "instance": "demo-dandi",
-                "api_url": archive.api_url,
-                "s3_endpoint": archive.s3_endpoint,
-                "settle_seconds": 0,
-            },
-            "store": tmp_path / "store",
-            "jobs": 1,
-        }
-    )
 
 
 @pytest.fixture

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-
-import pytest
 
 from mirror.config import Settings
 from mirror.daemon.activity_listener import ActivityNotes
@@ -16,22 +13,6 @@ from mirror.store.activity import Activity, ActivityFile, Standing, read_activit
 from mirror.sync.turn import Outcome
 
 DUE = datetime(2026, 11, 21, 15, 34, 17, tzinfo=UTC)
-
-
-@pytest.fixture
-def settings(archive: DemoArchive, tmp_path: Path) -> Settings:
-    return Settings.model_validate(
-        {
-            "archive": {
-                "instance": "demo-dandi",
-                "api_url": archive.api_url,
-                "s3_endpoint": archive.s3_endpoint,
-                "settle_seconds": 0,
-            },
-            "store": tmp_path / "store",
-            "jobs": 1,
-        }
-    )
 
 
 class Looking(ActivityNotes):

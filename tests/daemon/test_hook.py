@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from daemons import is_there, wait_until
 from mirror.config import Settings
 from mirror.daemon.hook import TOLD_AGAIN_SECONDS, Hook, clean_environment
 from mirror.daemon.listening import JobReport
+from mirror.daemon.marking import marked
 from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.publish.publishing import Published
-from mirror.store.job_marks import JobMark, write_job_mark
+from mirror.store.job_marks import write_job_mark
 from mirror.store.state import Failure
 from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
@@ -142,35 +145,48 @@ def test_jobs_do_not_take_each_other_for_well_again(command: Command) -> None:
     assert len(command.handed_over()) == 1
 
 
-def test_rounds_that_are_processes_of_their_own_hand_an_outage_over_once_an_hour_too(tmp_path: Path) -> None:
-    """As `run --once` is: what was told before follows from the marks."""
-    (tmp_path / "store" / "state").mkdir(parents=True)
-    kept = tmp_path / "handed over.jsonl"
-    began = datetime.now(UTC) - timedelta(minutes=175)
-    for minutes, trouble in ((0, "down"), (10, "down"), (50, "down"), (65, "down"), (115, "down"), (175, "")):
-        kind = "Unreachable" if trouble else ""
-        now = began + timedelta(minutes=minutes)
-        command = Command(tmp_path)
-        report = JobReport("poll", now.isoformat(), 1.0, Report(), kind=kind, trouble=trouble)
+def rounds_of_their_own(
+    folder: Path, reports: Iterable[tuple[int, JobReport]], since: datetime
+) -> Iterator[dict[str, Any]]:
+    """What is handed over when each round, at a minute of its own, is a process, as `run --once` is."""
+    (folder / "store" / "state").mkdir(parents=True)
+    before = None
+    for minutes, report in reports:
+        now = since + timedelta(minutes=minutes)
+        report = replace(report, started=now.isoformat())
+        command = Command(folder)
         with time_at(now):
             command.ends(report)
             command.hook.close()
-        mark = JobMark(
-            job="poll",
-            since=began.isoformat(),
-            started=now.isoformat(),
-            ended=now.isoformat(),
-            kind=kind,
-            trouble=trouble,
-            troubled_since=began.isoformat() if trouble else None,
-            troubled_count=1 if trouble else 0,
-        )
-        write_job_mark(tmp_path / "store" / "state", mark)
-    told = [json.loads(line) for line in kept.read_text().splitlines()]
+        before = marked(before, report, now)
+        write_job_mark(folder / "store" / "state", before)
+    yield from map(json.loads, (folder / "handed over.jsonl").read_text().splitlines())
+
+
+def test_rounds_that_are_processes_of_their_own_hand_an_outage_over_once_an_hour_too(tmp_path: Path) -> None:
+    """What was told before follows from the marks."""
+    down, fine = ended(kind="Unreachable", trouble="down"), ended()
+    reports = [(0, down), (10, down), (50, down), (65, down), (115, down), (175, fine), (185, fine)]
+    told = rounds_of_their_own(tmp_path, reports, datetime.now(UTC) - timedelta(minutes=185))
     assert [(one["trouble"], one["recovered"]) for one in told] == [
         ("down", []),
         ("down", []),
         ("", ["poll: Unreachable"]),
+    ]
+
+
+def test_so_they_do_with_a_host_that_is_out_of_reach(tmp_path: Path) -> None:
+    problem = "host backup: out of reach"
+    bad, fine = ended(problems=(problem,)), ended()
+    down = ended(kind="Unreachable", trouble="down")
+    reports = [(0, bad), (10, bad), (20, down), (30, bad), (65, bad), (75, bad), (85, fine), (95, fine)]
+    told = rounds_of_their_own(tmp_path, reports, datetime.now(UTC) - timedelta(minutes=95))
+    assert [(one["problems"], one["trouble"], one["recovered"]) for one in told] == [
+        ([problem], "", []),
+        ([], "down", []),
+        ([problem], "", ["poll: Unreachable"]),
+        ([problem], "", []),
+        ([], "", [f"poll: {problem}"]),
     ]
 
 
@@ -258,9 +274,23 @@ def test_one_that_fails_is_told_of_and_harms_nothing(tmp_path: Path, caplog: pyt
     caplog.set_level(logging.DEBUG, "mirror.daemon")
     run(tmp_path, "echo so it goes; echo badly >&2; exit 7")
     assert [record.message for record in caplog.records if record.levelno == logging.WARNING] == [
-        "on_failure: the command ended with 7"
+        "on_failure: the command ended with 7: badly"
     ]
     assert "on_failure: the command said: so it goes\nbadly" in [record.message for record in caplog.records]
+
+
+def test_one_that_does_not_exist_is_told_of_by_its_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(tmp_path, "/no/such/alarm --now")
+    (told,) = caplog.messages
+    assert told.startswith("on_failure: the command ended with 127: ")
+    assert "/no/such/alarm" in told
+
+
+def test_one_that_is_set_while_something_goes_on_failing_is_handed_it_at_once(command: Command) -> None:
+    with_command, without = command.settings, command.settings.model_copy(update={"on_failure": None})
+    for command.settings in (without, with_command):
+        command.ends(ended(kind="ArchiveDown", trouble="no answer"))
+    assert [document["trouble"] for document in command.handed_over()] == ["no answer"]
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -274,7 +304,8 @@ def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, caplog
 
 def test_a_mirror_that_is_to_stop_waits_no_longer_than_it_may(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = Settings.model_validate({"store": tmp_path / "store", "on_failure": "sleep 300"})
-    hook, started = Hook(seconds_left=lambda: 2.0), time.monotonic()
+    started = time.monotonic()
+    hook = Hook(seconds_left=lambda: started + 2.0 - time.monotonic())
     for count in (1, 2):
         hook.job_began("poll", settings)
         hook.job_ended(ended(failure("000001", count)))
@@ -284,6 +315,20 @@ def test_a_mirror_that_is_to_stop_waits_no_longer_than_it_may(tmp_path: Path, ca
         "on_failure: the command was ended: the mirror ends",
         "on_failure: the mirror ends: a report is not handed over",
     ]
+
+
+def test_a_mirror_that_is_told_to_stop_while_it_waits_for_the_command_waits_no_longer(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Settings.model_validate({"store": tmp_path / "store", "on_failure": "sleep 300"})
+    told = threading.Event()
+    hook, started = Hook(seconds_left=lambda: 0.0 if told.is_set() else None), time.monotonic()
+    hook.job_began("poll", settings)
+    hook.job_ended(ended(failure("000001")))
+    threading.Timer(0.5, told.set).start()
+    hook.close()
+    assert time.monotonic() - started < 5
+    assert caplog.messages == ["on_failure: the command was ended: the mirror ends"]
 
 
 @pytest.mark.parametrize(

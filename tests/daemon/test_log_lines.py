@@ -68,19 +68,7 @@ def failure(count: int, message: str = "nonsense") -> Outcome:
     return Outcome("000027", "failed", message, kind="BadAnswer", failure=marks)
 
 
-def test_a_round_a_change_and_a_failure_are_a_line_each(archive: DemoArchive, tmp_path: Path, lines: Lines) -> None:
-    settings = Settings.model_validate(
-        {
-            "archive": {
-                "instance": "demo-dandi",
-                "api_url": archive.api_url,
-                "s3_endpoint": archive.s3_endpoint,
-                "settle_seconds": 0,
-            },
-            "store": tmp_path / "store",
-            "jobs": 1,
-        }
-    )
+def test_a_round_a_change_and_a_failure_are_a_line_each(archive: DemoArchive, settings: Settings, lines: Lines) -> None:
     good, bad = archive.create_dandiset(), archive.create_dandiset()
     archive.add_asset(good, "a.nwb", b"content")
     archive.add_asset(bad, "a//b.nwb", b"bad")

@@ -9,7 +9,9 @@ import pytest
 
 from mirror.daemon.listening import JOBS, JobReport
 from mirror.daemon.marking import Marks, marked
+from mirror.publish.publishing import Published
 from mirror.store.job_marks import JOB_NAMES, JobMark, moment_of, read_job_marks, write_job_mark
+from mirror.store.maintenance import Maintained
 from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
 
@@ -98,3 +100,25 @@ def test_a_trouble_that_lasts_is_noted_with_its_beginning_and_how_often_it_was_m
 def test_a_job_that_was_told_to_stop_is_unfinished_and_in_no_trouble() -> None:
     mark = marked(None, JobReport("recheck", STARTED, 1, kind="Stopped", trouble="stopped; 3 left"), NOW)
     assert (mark.unfinished, mark.troubled_count) == (True, 0)
+
+
+def test_what_failed_besides_is_noted_with_since_when_until_a_job_comes_to_its_end_without() -> None:
+    def after(before: JobMark | None, minute: int, *problems: str, trouble: str = "") -> JobMark:
+        published = Published(problems=list(problems))
+        report = JobReport("poll", f"2026-11-21T15:{minute}:00+00:00", 1, published=published, trouble=trouble)
+        return marked(before, report, NOW)
+
+    mark = after(None, 10, "host a: gone")
+    mark = after(mark, 20, "host a: gone", "host b: gone")
+    assert mark.problems == {"host a: gone": "2026-11-21T15:10:00+00:00", "host b: gone": "2026-11-21T15:20:00+00:00"}
+    assert after(mark, 30, trouble="the disk is full").problems == mark.problems
+    assert len(after(mark, 30, *(f"host c: {number}: refused" for number in range(30_000))).problems) == 1000
+    assert after(mark, 30, "host b: gone").problems == {"host b: gone": "2026-11-21T15:20:00+00:00"}
+
+
+def test_the_size_of_the_store_is_kept_until_it_is_measured_anew() -> None:
+    mark = None
+    for size, shown in ((4096, 4096), (None, 4096), (8192, 8192)):
+        maintained = Maintained(1, 0, 0, 0, "ok", "ok", size, ()) if size is not None else None
+        mark = marked(mark, JobReport("maintain", STARTED, 1, maintained=maintained), NOW)
+        assert mark.store_bytes == shown

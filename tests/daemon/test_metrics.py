@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,7 +24,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mirror.config import Settings
 from mirror.daemon import metrics_server
-from mirror.daemon.listening import JOBS
+from mirror.daemon.listening import JOBS, JobReport
 from mirror.daemon.metrics_server import CLIENT_SECONDS, MOST_CLIENTS, Exposition
 from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
@@ -32,8 +32,10 @@ from mirror.demo.faults import Status
 from mirror.errors import MirrorError
 from mirror.store.job_marks import JobMark, write_job_mark
 from mirror.store.store import Store
+from mirror.sync.poll import Poll
 
 Labels = tuple[tuple[str, str], ...]
+SINCE = "2026-11-21T15:34:17+00:00"
 
 
 def free_port(host: str = "127.0.0.1") -> int:
@@ -44,22 +46,8 @@ def free_port(host: str = "127.0.0.1") -> int:
 
 
 @pytest.fixture
-def settings(archive: DemoArchive, tmp_path: Path) -> Settings:
-    return Settings.model_validate(
-        {
-            "archive": {
-                "instance": "demo-dandi",
-                "api_url": archive.api_url,
-                "s3_endpoint": archive.s3_endpoint,
-                "settle_seconds": 0,
-            },
-            "store": tmp_path / "store",
-            "jobs": 1,
-            "alarm_after": 2,
-            "schedule": {"poll": "1s"},
-            "metrics": f"127.0.0.1:{free_port()}",
-        }
-    )
+def settings(settings_with: Callable[..., Settings]) -> Settings:
+    return settings_with(alarm_after=2, schedule={"poll": "1s"}, metrics=f"127.0.0.1:{free_port()}")
 
 
 @pytest.fixture
@@ -191,6 +179,8 @@ def test_while_a_job_is_at_work_it_is_seen_how_far_it_is(
     finally:
         held.go.set()
         worker.join(60)
+    assert only(found, "requests_total", kind="api", status="200") > 3  # of the list, and of the first Dandiset
+    assert only(found, "received_bytes_total", kind="api") > 100
     assert only(found, "job_running", round="poll") == 1
     assert abs(only(found, "job_start_time_seconds", round="poll") - time.time()) < 60
     assert only(found, "round_dandisets", state="total") == 3
@@ -198,6 +188,27 @@ def test_while_a_job_is_at_work_it_is_seen_how_far_it_is(
     after = figures(exposition.port)
     assert only(after, "job_running", round="poll") == 0
     assert only(after, "job_start_time_seconds", round="poll") == 0
+
+
+def test_after_a_round_its_figures_stay_and_nothing_is_in_hand(settings: Settings, exposition: Exposition) -> None:
+    exposition.job_began("poll", settings)
+    exposition.polled(Poll(moved=["000001", "000002"], still=["000003"]))
+    exposition.begun("000001")
+    assert only(figures(exposition.port), "round_dandisets", state="current") == 1
+    exposition.job_ended(JobReport("poll", SINCE, 1.0, kind="ArchiveDown", trouble="no answer"))  # which drops it
+    exposition.job_began("maintain", settings)
+    found = figures(exposition.port)
+    exposition.job_ended(JobReport("maintain", SINCE, 1.0))
+    for now in (found, figures(exposition.port)):
+        assert only(now, "round_dandisets", state="total") == 3
+    assert only(figures(exposition.port), "round_dandisets", state="current") == 0
+
+
+def test_marks_that_cannot_be_read_keep_no_daemon_from_starting(settings: Settings) -> None:
+    Job(settings).poll()
+    (settings.store / "state/dandisets/000001.json").mkdir(parents=True)
+    with closing(Exposition(settings)) as exposition:
+        assert only(figures(exposition.port), "dandisets") == 0
 
 
 def test_an_archive_that_is_down_does_not_make_us_unwell_but_is_told(
@@ -357,7 +368,7 @@ def test_how_the_jobs_went_before_this_process_was_started_is_known(settings: Se
     state = settings.store / "state"
     state.mkdir(parents=True)
     time = "2026-11-21T15:34:17+00:00"
-    write_job_mark(state, JobMark(job="maintain", since=time, started=time, ended=time))
+    write_job_mark(state, JobMark(job="maintain", since=time, started=time, ended=time, store_bytes=4096))
     write_job_mark(
         state,
         JobMark(job="recheck", since=time, started=time, ended=time, kind="Unreachable", trouble="x", troubled_count=2),
@@ -368,6 +379,7 @@ def test_how_the_jobs_went_before_this_process_was_started_is_known(settings: Se
     assert last[(("round", "maintain"),)] == datetime.fromisoformat(time).timestamp()
     assert last[(("round", "recheck"),)] == 0
     assert found["dandi_mirror_job_in_trouble"][(("round", "recheck"),)] == 1
+    assert only(found, "store_bytes") == 4096
 
 
 def test_the_alerts_ask_for_figures_that_there_are(settings: Settings) -> None:

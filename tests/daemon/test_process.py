@@ -260,6 +260,25 @@ def test_a_hook_that_hangs_does_not_keep_the_mirror_from_stopping_in_time(world:
         assert "the process is ended as it is" not in daemon.log
 
 
+def test_nor_does_it_keep_one_round_from_doing_so(world: World, archive: DemoArchive) -> None:
+    world.write(stop_seconds=3, on_failure=f"echo $$ > '{world.folder}/hook'; sleep 300")
+    archive.api_faults.add(html_page(), times=None)
+    with world.daemon("--once") as once:
+        wait_until((world.folder / "hook").exists, "the hook is at work")
+        began = time.monotonic()
+        once.signal(signal.SIGTERM)
+        assert once.ends() == 1
+        assert time.monotonic() - began < 5
+        assert once.lines("on_failure: the command was ended: the mirror ends")
+
+
+def test_a_time_zone_that_has_no_name_is_as_good_as_any(world: World) -> None:
+    with world.daemon(TZ="CET-1CEST") as daemon:
+        daemon.polled()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.ends() == 0
+
+
 def test_a_recheck_that_was_missed_is_made_up_once_at_the_start(world: World) -> None:
     world.sync()
     long_ago = (datetime.now(UTC) - timedelta(days=9)).isoformat(timespec="seconds")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mirror.archive.records import Instance
-from mirror.config import Settings
+from mirror.config import Schedule, Settings
 from mirror.daemon.doorbell import Doorbell
 from mirror.daemon.listening import JobName, JobReport, Listener
 from mirror.daemon.notify import Notifier
@@ -52,6 +52,17 @@ def test_a_recheck_that_ran_into_trouble_is_tried_again_after_growing_pauses(ser
 def test_a_poll_that_ran_into_trouble_waits_for_its_usual_time(service: Service) -> None:
     service._conclude(report("poll", "NoRoom"), made_room=False)
     assert waits(service) is None
+
+
+def test_a_poll_whose_usual_time_is_far_away_does_not_wait_for_it(service: Service) -> None:
+    service.settings = service.settings.model_copy(update={"schedule": Schedule(poll="1h")})
+    for minutes in (10, 20, 40):
+        service._conclude(report("poll", "ArchiveDown"), made_room=False)
+        assert waits(service) == pytest.approx(minutes * 60, abs=5)
+        service._agenda.postpone("poll")
+        service._agenda.take()
+    service._conclude(report("poll", "ArchiveDown"), made_room=False)
+    assert waits(service) is None, "that comes sooner now"
 
 
 def test_a_recheck_that_made_room_goes_on_as_soon_as_the_poll_is_done(service: Service) -> None:
@@ -109,6 +120,14 @@ def test_settings_that_cannot_be_read_for_a_reason_nobody_foresaw_do_not_end_it(
         service = Service(Settings(store=tmp_path), read, Notifier(), bell)
         service._reload()
     assert "stay as they were" in caplog.text
+
+
+def test_what_waits_to_be_tried_again_does_not_once_settings_were_read_again(service: Service) -> None:
+    service._conclude(report("recheck", "ArchiveDown"), made_room=False)
+    assert not service._agenda.waits("recheck")
+    with service.times:
+        service._reload()
+    assert service._agenda.waits("recheck")
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:

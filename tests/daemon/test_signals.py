@@ -47,6 +47,15 @@ def test_told_twice_it_is_dropped_at_once(signals: Signals) -> None:
         tell(signal.SIGTERM, signal.SIGTERM)
 
 
+def test_told_twice_no_time_is_left(signals: Signals) -> None:
+    assert signals.seconds_left is None
+    tell(signal.SIGTERM)
+    assert signals.seconds_left is not None
+    assert signals.seconds_left > 0
+    tell(signal.SIGTERM)
+    assert signals.seconds_left <= 0
+
+
 def test_ctrl_c_is_a_signal_to_stop_like_any_other(signals: Signals) -> None:
     tell(signal.SIGINT)
     wait_until(lambda: signals.stopping is signal.SIGINT, "Ctrl-C was heard")

@@ -128,7 +128,7 @@ def test_a_file_that_nobody_can_read_tells_nothing(tmp_path: Path, content: byte
     assert read_activity(tmp_path) is not None
 
 
-def test_a_daemon_that_waits_keeps_silent_while_another_process_works(tmp_path: Path) -> None:
+def test_a_daemon_that_waits_keeps_silent_while_another_process_works(tmp_path: Path, clock: Clock) -> None:
     code = f"""if True:
         import sys
         from pathlib import Path
@@ -139,19 +139,22 @@ def test_a_daemon_that_waits_keeps_silent_while_another_process_works(tmp_path: 
         sys.stdin.read()
         file.remove()
     """
-    daemon = ActivityFile(tmp_path, "dandi-mirror run")
+    daemon = ActivityFile(tmp_path, "dandi-mirror run", clock=clock)
+    daemon.note(Standing)
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "noted\n"
-        daemon.note(Standing, at_once=True)
+        clock.now += 1
+        daemon.note(Standing)
         found = read_activity(tmp_path)
         assert found is not None
         assert found.command == "typed by hand"
         daemon.remove()  # only what is ours
         assert read_activity(tmp_path) is not None
-    daemon.note(Standing, at_once=True, next_jobs={"poll": "soon"})
+    clock.now += 1
+    daemon.note(Standing)
     found = read_activity(tmp_path)
     assert found is not None
     assert found.command == "dandi-mirror run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import msgspec
@@ -9,7 +10,7 @@ import pytest
 
 from mirror.archive.records import Instance
 from mirror.store.feed import Change, Feed
-from mirror.store.glance import Glances, Lag, lag_of, last_changes
+from mirror.store.glance import Glances, Lag, Totals, lag_of, last_changes
 from mirror.store.state import DandisetState, Failure, Holding
 from mirror.store.store import Store
 
@@ -55,6 +56,11 @@ def test_what_moved_since_is_seen_and_what_is_gone(store: Store) -> None:
     store.save_state(state("000001", assets=7))
     store.forget_state("000002")
     assert glances.look().totals.assets == 7
+
+
+def test_where_all_marks_were_lost_nothing_is_seen(store: Store) -> None:
+    shutil.rmtree(store.root / "state/dandisets")
+    assert Glances(store).look().totals == Totals()
 
 
 def test_some_of_it_may_be_looked_at_alone(store: Store) -> None:
