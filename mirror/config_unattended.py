@@ -67,7 +67,7 @@ def _executor(text: str) -> str:
         return text
     found = _DASK.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 65_536:
-        raise ValueError("it is `local`, or the address of a scheduler, such as dask://scheduler:8786")
+        raise ValueError("no such executor")
     return text
 
 
@@ -83,7 +83,7 @@ def split_address(text: str) -> tuple[str, int]:
 def _on_loopback(text: str) -> str:
     found = _LOOPBACK.fullmatch(text)
     if found is None or not 0 < int(found["port"]) < 65_536:
-        raise ValueError("it is a port on this machine, such as 127.0.0.1:9464; a web server can pass it on")
+        raise ValueError("no other machine is answered; a web server can pass it on")
     return text
 
 

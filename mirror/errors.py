@@ -24,6 +24,7 @@
     │   ├── PathRefused                 an asset path that no git tree can hold
     │   ├── RecordRefused               a record with missing or malformed fields
     │   └── ContentRefused              a content that cannot be had, or is not what its digest says
+    ├── ExecutorDown                1   the scheduler that work was to go to does not answer, or is gone
     ├── HostError                   1   a git host did not do what was asked of it
     └── GitError                    1   a git process failed
 
@@ -137,6 +138,10 @@ class Moving(ArchiveError):
 
 
 class ZarrDiffers(ArchiveError):
+    pass
+
+
+class ExecutorDown(MirrorError):
     pass
 
 

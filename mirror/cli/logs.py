@@ -10,8 +10,9 @@ import time
 import traceback
 from typing import Any, Literal
 
-from mirror.cli.output import json_line, printable
+from mirror.cli.output import printable
 from mirror.cli.progress import bars_aside
+from mirror.json_lines import json_line
 
 LEVELS = ("debug", "info", "warning", "error")
 USUAL_LEVEL = "warning"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mirror.cli.live import bars_aside
+from mirror.json_lines import json_line
 
 if TYPE_CHECKING:
     from mirror.store.catalogue import Catalogue
@@ -82,17 +81,6 @@ class Output:
         with bars_aside():
             click.echo(line if colours() else click.unstyle(line))
             sys.stdout.flush()
-
-
-_ESCAPES = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|(?P<half>\\ud[89a-f]..)")
-
-
-def json_line(told: Mapping[str, Any]) -> str:
-    """An object as a line that any reader takes: in ASCII, so that no locale can spoil it, and of whole characters.
-
-    What was no UTF-8, a file's name say, has halves of surrogate pairs here. They are shown as `printable` shows them.
-    """
-    return _ESCAPES.sub(lambda found: f"\\{found[0]}" if found["half"] else found[0], json.dumps(told, default=str))
 
 
 def warn_if_incomplete(catalogue: Catalogue) -> None:

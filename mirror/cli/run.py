@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mirror.cli.amounts import counted
 from mirror.cli.options import json_option, settings_options
 from mirror.cli.output import Output, Record, Status
 from mirror.cli.service_logs import service_log_options
@@ -74,6 +75,13 @@ def _reader(context: click.Context) -> Callable[[], Settings]:
     return lambda: load(file, options).settings
 
 
+def _worded(report: JobReport) -> str:
+    """What went wrong, in short."""
+    failed = len(report.failures)
+    parts = [report.trouble, f"{counted(failed, 'Dandiset')} failed" if failed else "", *report.problems]
+    return "; ".join(part for part in parts if part)
+
+
 def _printer(settings: Settings) -> Callable[[JobReport], None]:
     """Prints a record of each job."""
     output = Output(as_json=True)
@@ -81,6 +89,6 @@ def _printer(settings: Settings) -> Callable[[JobReport], None]:
     def tell(report: JobReport) -> None:
         status = Status.ERROR if report.failed else Status.OK
         more = report.as_dict(settings.alarm_after)
-        output.record(Record("run", str(settings.store), status, type="mirror", message=report.trouble, more=more))
+        output.record(Record("run", str(settings.store), status, type="mirror", message=_worded(report), more=more))
 
     return tell

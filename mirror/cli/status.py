@@ -12,8 +12,8 @@ import click
 from mirror.cli.amounts import counted, human_size
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
-from mirror.cli.status_records import activity_record, job_record
-from mirror.cli.status_text import activity_lines, failure_words, job_lines, lag_line
+from mirror.cli.status_records import activity_record, disk_record, job_record
+from mirror.cli.status_text import activity_lines, disk_line, failure_words, job_lines, lag_line
 from mirror.cli.sync import dandiset_identifier
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def status(dandisets: tuple[str, ...], watching: bool, loaded: Loaded, as_json: 
     output.text(f"{store.root}: mirror of {printable(facts.instance)} ({printable(facts.instance_url)})")
     glance = Glances(store).look() if not named else None
     if glance is not None:
+        output.text(disk_line(glance.disk))
         _tell_work(glance, output)
     if rows:
         output.text()
@@ -110,6 +111,7 @@ def _record_work(store: Store, glance: Glance, output: Output) -> None:
 
     due = glance.activity.next_jobs if glance.activity is not None else {}
     output.record(activity_record(str(store.root), glance.activity))
+    output.record(disk_record(str(store.root), glance.disk))
     for job in JOB_NAMES:
         output.record(job_record(job, glance.jobs.get(job), due.get(job)))
 

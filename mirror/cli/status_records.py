@@ -8,6 +8,7 @@ from mirror.cli.output import Record, Status
 
 if TYPE_CHECKING:
     from mirror.store.activity import Activity
+    from mirror.store.disk import Disk
     from mirror.store.job_marks import JobMark, JobName
 
 
@@ -58,6 +59,23 @@ def job_record(job: JobName, mark: JobMark | None, due: str | None) -> Record:
             "troubled_since": mark.troubled_since if mark is not None else None,
             "troubled_count": mark.troubled_count if mark is not None else 0,
             "counts": dict(mark.counts) if mark is not None else {},
+            "requests": dict(mark.requests) if mark is not None else {},
             "next": due,
+        },
+    )
+
+
+def disk_record(path: str, disk: Disk) -> Record:
+    """What it takes of its disk, and how old its caches are."""
+    return Record(
+        "status-disk",
+        path,
+        type="mirror",
+        more={
+            "bytes": disk.store_bytes,
+            "measured": disk.measured,
+            "free_bytes": disk.free_bytes,
+            "index_written": disk.written["index"],
+            "catalogue_written": disk.written["catalogue"],
         },
     )

@@ -14,6 +14,7 @@ from mirror.cli.progress import duration, standing_lines
 
 if TYPE_CHECKING:
     from mirror.store.activity import Activity
+    from mirror.store.disk import Disk
     from mirror.store.glance import Lag, Totals
     from mirror.store.job_marks import JobMark, JobName
     from mirror.store.state import Failure
@@ -54,6 +55,8 @@ def _of_mark(mark: JobMark) -> str:
     took = duration(mark.seconds) if mark.seconds >= 60 else f"{mark.seconds:.1f} s"
     when = f"{shown_time(mark.ended)}, took {took}"
     counts = ", ".join(f"{mark.counts[name]:,} {name}" for name in _COUNTED if mark.counts.get(name))
+    if mark.requests:
+        counts += f"{'; ' if counts else ''}{_of_requests(mark.requests)}"
     if mark.trouble:
         word = click.style("failed", fg="red") if mark.failed else "broken off"
         often = ""
@@ -61,6 +64,13 @@ def _of_mark(mark: JobMark) -> str:
             often = f" {mark.troubled_count:,} times since {shown_time(mark.troubled_since)}"
         return f"{when}: {word}{often}: {printable(mark.trouble)}{f'; {counts}' if counts else ''}"
     return f"{when}: {counts or 'nothing was due'}"
+
+
+def _of_requests(requests: Mapping[str, int]) -> str:
+    """How many there were, and how those were answered that did not get what they asked for."""
+    bad = {answer: count for answer, count in requests.items() if answer.split()[-1][:1] not in "23"}
+    told = ", ".join(f"{count:,} × {answer}" for answer, count in sorted(bad.items()))
+    return counted(sum(requests.values()), "request") + (f" ({told})" if told else "")
 
 
 def failure_words(failure: Failure, alarm_after: int, now: datetime) -> str:
@@ -108,6 +118,20 @@ def lag_line(lag: Lag) -> str:
         return f"lag: the last change was here {duration(lag.middle)} after it was made"
     times = f"{duration(lag.middle)} (median), {duration(lag.longest)} at most"
     return f"lag: the last {lag.count} changes were here after {times}"
+
+
+def disk_line(disk: Disk) -> str:
+    """What of the disk is used and left, and how old the index is."""
+    from mirror.store.room import RESERVE_BYTES
+
+    parts = []
+    if disk.store_bytes is not None and disk.measured is not None:
+        parts.append(f"{human_size(disk.store_bytes)} here, as measured {shown_time(disk.measured)}")
+    if disk.free_bytes is not None:
+        free = human_size(disk.free_bytes)
+        parts.append(f"{free} free" if disk.free_bytes > RESERVE_BYTES else click.style(f"full: {free} free", fg="red"))
+    parts += [f"{name} of {shown_time(when)}" if when else f"no {name}" for name, when in disk.written.items()]
+    return f"disk: {'; '.join(parts)}"
 
 
 def shown_time(text: str) -> str:

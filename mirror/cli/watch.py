@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from mirror.cli.amounts import human_size
 from mirror.cli.live import terminal_size
 from mirror.cli.output import colours, printable
 from mirror.cli.progress import cut, duration
-from mirror.cli.status_text import activity_lines, job_lines, lag_line, short_failure, shown_time, totals_line
+from mirror.cli.status_text import (
+    activity_lines,
+    disk_line,
+    job_lines,
+    lag_line,
+    short_failure,
+    shown_time,
+    totals_line,
+)
 
 if TYPE_CHECKING:
     from mirror.config import Settings
@@ -72,8 +79,7 @@ def _top(
     yield totals_line(glance.totals, len(glance.failing))
     if glance.lag is not None:
         yield lag_line(glance.lag)
-    if (room := _room(settings)) is not None:
-        yield room
+    yield disk_line(glance.disk)
     yield ""
     activity = glance.activity
     if activity is None:
@@ -86,16 +92,6 @@ def _top(
     if glance.jobs:
         yield ""
         yield from job_lines(glance.jobs, activity)
-
-
-def _room(settings: Settings) -> str | None:
-    from mirror.store.room import room_at
-
-    try:
-        room = room_at(settings.store)
-    except OSError:
-        return None
-    return f"room on the disk: {human_size(room.bytes)}" if room.bytes else click.style("the disk is full", fg="red")
 
 
 def _failing_lines(failing: Sequence[DandisetState], alarm_after: int, now: datetime, room: int) -> list[str]:

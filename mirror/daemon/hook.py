@@ -7,7 +7,6 @@ is handed over at once and then once an hour; a Dandiset each time it was tried,
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import queue
@@ -24,6 +23,7 @@ from mirror.daemon.bounded_command import run_bounded
 from mirror.daemon.listening import JobName, JobReport, Listener
 from mirror.errors import MirrorError
 from mirror.git.process import is_secret
+from mirror.json_lines import json_line
 from mirror.store.job_marks import JobMark, moment_of, read_job_marks
 from mirror.store.store import Store
 
@@ -81,6 +81,14 @@ class Hook(Listener):
         self._settings, self._recovered = settings, []
         if self._ailing is None:
             self._ailing = dict.fromkeys(_failing(settings), float("-inf")) | self._told_before(settings)
+        else:
+            self._look_who_is_well(settings, self._ailing)
+
+    def _look_who_is_well(self, settings: Settings, ailing: dict[str, float]) -> None:
+        """Somebody may have typed a sync of one of them meanwhile."""
+        self._recovered = [one for one in ailing if one.isdecimal() and _is_well(settings, one)]
+        for identifier in self._recovered:
+            del ailing[identifier]
 
     def _told_before(self, settings: Settings) -> dict[str, float]:
         """What ailed the jobs of the process before, with the time at which that was told for the last time: at once,
@@ -106,9 +114,7 @@ class Hook(Listener):
             "recovered": self._recovered,
             **report.as_dict(settings.alarm_after),
         }
-        call = _Call(
-            settings.on_failure, json.dumps(document, default=str).encode() + b"\n", clean_environment(settings)
-        )
+        call = _Call(settings.on_failure, json_line(document).encode() + b"\n", clean_environment(settings))
         self._hand_over(call)
 
     def close(self) -> None:
@@ -199,8 +205,16 @@ def _failing(settings: Settings) -> list[str]:
     """Those that failed before this process was started, and may have been handed over then."""
     try:
         return [state.identifier for state in Store.open(settings.store).states() if state.failure is not None]
-    except MirrorError:
+    except (MirrorError, OSError):
         return []
+
+
+def _is_well(settings: Settings, identifier: str) -> bool:
+    """Whether its marks say so."""
+    try:
+        return Store.open(settings.store).state(identifier).failure is None
+    except (MirrorError, OSError):
+        return False
 
 
 def _ailments(mark: JobMark) -> dict[str, str | None]:

@@ -128,7 +128,7 @@ class LogLines(Listener):
             self._told[outcome.identifier] = outcome.message
             level = logging.ERROR if alarm else logging.WARNING
         else:
-            level = logging.DEBUG
+            level = logging.INFO
         times = f" {count} times since {marks.since}" if marks is not None and count > 1 else ""
         _log_dandiset(level, outcome, f"failed{times}: {outcome.message}", **facts)
 

@@ -68,8 +68,14 @@ def marked(before: JobMark | None, report: JobReport, now: datetime) -> JobMark:
         troubled_count=count + 1 if troubled else 0,
         problems=_problems(before, report),
         counts={name: told[name] for name in _COUNTED if told[name]},
+        requests=_requests(report),
         store_bytes=_store_bytes(before, report),
     )
+
+
+def _requests(report: JobReport) -> dict[str, int]:
+    answers = report.sync.asked.answers if report.sync is not None else {}
+    return {f"{kind} {status}": count for (kind, status), count in sorted(answers.items())}
 
 
 def _store_bytes(before: JobMark | None, report: JobReport) -> int | None:

@@ -9,12 +9,10 @@ The label `round` has the job's name: Prometheus gives `job` a meaning of its ow
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
@@ -23,6 +21,7 @@ from prometheus_client.process_collector import ProcessCollector
 from mirror import __version__
 from mirror.daemon.listening import JOBS, JobName, JobReport, Listener
 from mirror.errors import MirrorError
+from mirror.store.disk import CACHES, CacheName, cache_written, file_system_of
 from mirror.store.job_marks import moment_of, read_job_marks
 from mirror.store.store import Store
 from mirror.sync.under_way import UnderWay
@@ -184,7 +183,7 @@ class Figures(Listener):
             "When index and catalogue were last written to, in seconds since 1970; 0: there is none",
             "cache",
         )
-        for name in ("index", "catalogue"):
+        for name in CACHES:
             written.labels(name).set_function(partial(self._written, name))
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
@@ -306,20 +305,15 @@ class Figures(Listener):
         return float(getattr(standing, name))
 
     def _free(self) -> float:
-        found = _disk_of(self._settings.store)
+        found = file_system_of(self._settings.store)
         return found.f_bavail * found.f_frsize if found is not None else float("nan")
 
     def _disk(self) -> float:
-        found = _disk_of(self._settings.store)
+        found = file_system_of(self._settings.store)
         return found.f_blocks * found.f_frsize if found is not None else float("nan")
 
-    def _written(self, name: str) -> float:
-        state = self._settings.store / "state"
-        times = []
-        for suffix in ("", "-wal"):
-            with contextlib.suppress(OSError):
-                times.append((state / f"{name}.sqlite{suffix}").stat().st_mtime)
-        return max(times, default=0.0)
+    def _written(self, name: CacheName) -> float:
+        return cache_written(self._settings.store, name)
 
 
 def _result(report: JobReport) -> str:
@@ -328,10 +322,3 @@ def _result(report: JobReport) -> str:
     if report.trouble:
         return "broken_off"
     return "failed" if report.failed else "ok"
-
-
-def _disk_of(folder: Path) -> os.statvfs_result | None:
-    for path in (folder, *folder.absolute().parents):
-        with contextlib.suppress(OSError):
-            return os.statvfs(path)
-    return None

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from mirror.config import Settings
 from mirror.daemon.listening import JobName, JobReport, Listener
 from mirror.daemon.recheck import due_for_recheck
-from mirror.errors import Locked, MirrorError, NoStore
+from mirror.errors import Locked, MirrorError, NoStore, StoreError
 from mirror.publish.publishing import Published, Publisher
 from mirror.store.maintenance import Maintained, maintain
 from mirror.store.room import no_room_of
@@ -119,6 +119,8 @@ def _foreseen(error: Exception) -> MirrorError:
         return full
     if isinstance(error, MirrorError):
         return error
+    if isinstance(error, PermissionError):
+        return StoreError(f"{error.strerror}: {error.filename}")
     unforeseen = MirrorError(f"unexpected {type(error).__name__}: {error}")
     unforeseen.__cause__ = error
     return unforeseen

@@ -13,6 +13,7 @@ TOLD_AGAIN_AFTER = 3600.0
 _WORDS = {
     "Locked": ("the store is taken", "the store is free again"),
     "ArchiveError": ("the archive gives no answer to go on with", "the archive is back"),
+    "ExecutorDown": ("the scheduler cannot be worked with", "the scheduler is back"),
     "NoRoom": ("the mirror has run out of room", "there is room again"),
 }
 """What is told of each class of error, and when it is over. In the order in which a job meets them: whoever finds the

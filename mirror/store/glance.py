@@ -15,6 +15,7 @@ from statistics import median
 from mirror.dataset.times import moment
 from mirror.errors import RecordRefused
 from mirror.store.activity import Activity, read_activity
+from mirror.store.disk import Disk, disk_of
 from mirror.store.feed import Change, read_changes
 from mirror.store.job_marks import JobMark, JobName, read_job_marks
 from mirror.store.state import DandisetState, read_state
@@ -58,6 +59,7 @@ class Glance:
     changes: tuple[Change, ...]
     """the last first"""
     lag: Lag | None
+    disk: Disk
 
 
 class Glances:
@@ -73,13 +75,15 @@ class Glances:
         states = self._read_states()
         changes = tuple(self._last_changes())
         failing = (state for state in states if state.failure is not None)
+        jobs = read_job_marks(self._folder)
         return Glance(
             _totals(states),
             read_activity(self._folder),
-            read_job_marks(self._folder),
+            jobs,
             tuple(sorted(failing, key=_failed_most)),
             changes,
             lag_of(changes, {state.identifier: state for state in states}),
+            disk_of(self._store.root, jobs),
         )
 
     def _read_states(self) -> list[DandisetState]:

@@ -49,6 +49,8 @@ class JobMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """what failed besides, hosts and so on, with the time since when"""
     counts: dict[str, int] = {}
     """how many Dandisets changed, failed and so on"""
+    requests: dict[str, int] = {}
+    """how many were made, by how they were answered: `api 200`, `s3 503`, `s3 none`"""
     store_bytes: int | None = None
     """what the store took of the disk when this job last measured it"""
 

@@ -13,11 +13,8 @@
 
 from __future__ import annotations
 
-import os
-import pwd
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -36,6 +33,7 @@ from mirror.store.files import folders_in, pairs_of_folders, point, remove_tempo
 from mirror.store.frontier import Frontier, PublishedMark, read_frontier, read_published, write_mark
 from mirror.store.index import Index
 from mirror.store.lock import exclusive
+from mirror.store.owner import check_owner
 from mirror.store.skips import ALL_UNKNOWN, Skip, read_skips, write_skips
 from mirror.store.state import DandisetState, StoreFacts, read_facts, read_state, write_facts, write_state
 from mirror.store.zarrs import ZarrFolder
@@ -86,25 +84,10 @@ class Store:
     @contextmanager
     def lock(self, command: str) -> Iterator[None]:
         """Keep every other writer out of the store; those too that are not its owner."""
-        self._check_owner()
+        check_owner(self.root)
         with exclusive(self._state / "lock", command):
             _make_folders(self.root)
             yield
-
-    def _check_owner(self) -> None:
-        """What somebody else writes, its owner could not change any more: root is somebody else, too."""
-        owner = (self._state / "store.json").stat().st_uid
-        if os.geteuid() == owner or (os.geteuid() == 0 and self._is_seen_as(owner)):
-            return
-        raise StoreError(
-            f"the store at {self.root} belongs to {_name_of(owner)}, not to {_name_of(os.geteuid())}",
-            hint=f"type this as its owner: sudo -u {_name_of(owner)} …",
-        )
-
-    def _is_seen_as(self, owner: int) -> bool:
-        """Whether root's files get this owner, as they do on some network file systems."""
-        with tempfile.TemporaryFile(dir=self._state) as file:
-            return os.fstat(file.fileno()).st_uid == owner
 
     def clear_away(self) -> None:
         """Delete what a dead process left unfinished. For whoever holds the lock: nobody else is at work in here."""
@@ -293,7 +276,7 @@ def _is_dataset(first: str, rest: str) -> bool:
 def _create(root: Path, instance: Instance) -> None:
     """Lay out a new store. `store.json` comes last: with it the store exists."""
     state = root / "state"
-    if root.exists() and any(root.iterdir()) and not state.is_dir():
+    if holds_anything(root) and not state.is_dir():
         if (root / "public" / "ria-layout-version").exists():
             raise StoreError(
                 f"the store at {root} has lost its folder `state`",
@@ -308,14 +291,12 @@ def _create(root: Path, instance: Instance) -> None:
             write_facts(state / "store.json", StoreFacts(str(uuid4()), instance.name, instance.url))
 
 
+def holds_anything(root: Path) -> bool:
+    """Whether there is something at `root` already. A disk of its own has a folder `lost+found`."""
+    return root.exists() and any(entry.name != "lost+found" for entry in root.iterdir())
+
+
 def _make_folders(root: Path) -> None:
     """`state` first: by it an unfinished store is known as one."""
     for folder in ("state/dandisets", "state/tmp", "public/alias", "public/error_logs"):
         make_folders(root / folder)
-
-
-def _name_of(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)

@@ -92,7 +92,9 @@ def test_a_round_in_which_a_dandiset_failed_ends_with_3(run: Run, archive: DemoA
     done = run("run", "--once", "--json")
     assert done.returncode == 3
     assert "1 Dandiset failed, 1 did not" in done.stderr
-    assert [one["dandiset"] for one in json.loads(done.stdout)["failures"]] == ["000001"]
+    record = json.loads(done.stdout)
+    assert [one["dandiset"] for one in record["failures"]] == ["000001"]
+    assert (record["status"], record["message"]) == ("error", "1 Dandiset failed")
 
 
 def test_a_round_without_the_archive_ends_with_1_and_the_marks_say_why(

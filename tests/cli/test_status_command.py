@@ -12,13 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from mirror.archive.records import Instance
 from mirror.cli.amounts import human_size
 from mirror.config import Settings
 from mirror.daemon.listening import JobReport
-from mirror.daemon.marking import marked
+from mirror.daemon.marking import Marks, marked
+from mirror.daemon.rounds import Job
 from mirror.dataset.times import moment
 from mirror.demo import DemoArchive
 from mirror.errors import SomeFailed
@@ -81,7 +83,7 @@ def test_what_is_mirrored_is_a_table_with_a_sum(run: Run, archive: DemoArchive, 
     sync(settings)
     done = run()
     assert (done.returncode, done.stderr) == (0, "")
-    title, _, head, *lines, _, total = done.stdout.splitlines()
+    title, _, _, head, *lines, _, total = done.stdout.splitlines()
     assert title == f"{settings.store}: mirror of DEMO-DANDI (https://demo-dandi.example.org)"
     assert [line.split()[:6] for line in lines] == [
         [published, "1", "2026-11-20", "15:34:17", "2", "2.0"],
@@ -210,9 +212,9 @@ def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settin
     sync(settings)
     state = settings.store / "state"
     begun = "2026-11-20T15:34:17+00:00"
-    write_job_mark(
-        state, JobMark(job="poll", since=begun, started=begun, ended=begun, seconds=1, counts={"changed": 2})
-    )
+    requests = {"api 200": 1200, "api 503": 2, "s3 206": 7, "s3 none": 1}
+    poll = JobMark(job="poll", since=begun, started=begun, ended=begun, seconds=1, counts={"changed": 2})
+    write_job_mark(state, msgspec.structs.replace(poll, requests=requests))
     mark = None
     for _ in range(3):
         mark = marked(mark, JobReport("maintain", begun, 1.0, kind="NoRoom", trouble="no room"), moment(begun))
@@ -227,7 +229,8 @@ def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settin
     finally:
         file.remove()
     assert "waiting: `dandi-mirror run`, process " in text
-    assert "\npoll      2026-11-20 15:34:17, took 1.0 s: 2 changed; next 2026-11-20 15:44:17\n" in text
+    assert "\npoll      2026-11-20 15:34:17, took 1.0 s: 2 changed; 1,210 requests (2 × api 503, 1 × s3 none); " in text
+    assert " (2 × api 503, 1 × s3 none); next 2026-11-20 15:44:17\n" in text
     assert "failed 3 times since 2026-11-20 15:34:17: no room\n" in text
     assert "took 1.0 s: broken off: stopped\n" in text
     assert {job: record["status"] for job, record in found.items()} == {
@@ -236,6 +239,7 @@ def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settin
         "maintain": "error",
     }
     assert (found["poll"]["counts"], found["poll"]["next"]) == ({"changed": 2}, "2026-11-20T15:44:17+00:00")
+    assert found["poll"]["requests"] == requests
     assert (found["recheck"]["unfinished"], found["recheck"]["counts"]) == (True, {})
     assert (found["maintain"]["kind"], found["maintain"]["message"]) == ("NoRoom", "no room")
     named = run("--json", "000001")
@@ -388,3 +392,25 @@ def test_the_name_of_an_archive_cannot_steer_the_terminal(run: Run, tmp_path: Pa
     Store.open_or_create(tmp_path / "store", Instance("a\x1b[2Jb", "https://c\u202ed.example.org"))
     done = run()
     assert done.stdout.splitlines()[0].endswith(r": mirror of a\x1b[2Jb (https://c\u202ed.example.org)")
+
+
+def disk_lines(done: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in done.stdout.splitlines() if line.startswith("disk: ")]
+
+
+def test_what_the_store_takes_of_its_disk_is_told(run: Run, archive: DemoArchive, settings: Settings) -> None:
+    archive.add_asset(archive.create_dandiset(), "a.nwb", b"content")
+    sync(settings)
+    (line,) = disk_lines(run())
+    assert re.fullmatch(r"disk: [0-9.]+ [kMGT]B free; index of [0-9: -]+; (catalogue of [0-9: -]+|no catalogue)", line)
+    maintained = Job(settings).maintain()
+    marks = Marks(settings.store / "state")
+    marks.ended(maintained)
+    (line,) = disk_lines(run())
+    assert re.match(r"disk: [0-9.]+ [kM]B here, as measured [0-9: -]+; ", line)
+    (record,) = records_of(run("--json"), "status-disk")
+    assert maintained.maintained is not None
+    assert record["bytes"] == maintained.maintained.store_bytes > 0
+    assert record["free_bytes"] > 0
+    (settings.store / "state" / "index.sqlite").unlink()
+    assert "; no index; " in run().stdout

@@ -14,9 +14,11 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from daemons import is_there, wait_until
 
+from mirror.archive.records import Instance
 from mirror.config import Settings
 from mirror.daemon.hook import TOLD_AGAIN_SECONDS, Hook, clean_environment
 from mirror.daemon.listening import JobReport
@@ -25,7 +27,8 @@ from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.publish.publishing import Published
 from mirror.store.job_marks import write_job_mark
-from mirror.store.state import Failure
+from mirror.store.state import DandisetState, Failure
+from mirror.store.store import Store
 from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
 
@@ -215,6 +218,26 @@ def test_what_failed_before_a_job_was_stopped_is_handed_over_and_what_works_agai
     command.ends(ended(kind="Stopped", trouble="stopped"))
     last = command.handed_over()[-1]
     assert ([one["dandiset"] for one in last["failures"]], last["recovered"]) == (["000002"], ["000001"])
+
+
+def test_a_dandiset_that_somebody_mended_by_hand_has_recovered(command: Command) -> None:
+    store = Store.open_or_create(command.settings.store, Instance("DEMO-DANDI", "https://demo-dandi.example.org"))
+    outcome = failure("000001")
+    store.save_state(DandisetState(identifier="000001", failure=outcome.failure))
+    command.ends(ended(outcome), outcome)
+    command.ends(ended())
+    store.save_state(DandisetState(identifier="000001"))  # by a sync typed by hand
+    command.ends(ended())
+    command.ends(ended())
+    assert [one["recovered"] for one in command.handed_over()] == [[], ["000001"]]
+
+
+def test_a_name_that_is_not_utf_8_is_handed_over_as_valid_json(command: Command) -> None:
+    outcome = replace(failure("000001"), message="caf\udce9.txt is refused")
+    command.ends(ended(outcome), outcome)
+    command.handed_over()
+    (document,) = [msgspec.json.decode(line) for line in command.kept.read_bytes().splitlines()]
+    assert document["failures"][0]["message"] == r"caf\udce9.txt is refused"
 
 
 def test_a_real_round_is_handed_over_and_after_a_restart_its_end(archive: DemoArchive, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,11 +13,13 @@ import pytest
 
 from mirror.archive.records import Instance
 from mirror.config import Schedule, Settings
+from mirror.daemon.alone import alone
 from mirror.daemon.doorbell import Doorbell
 from mirror.daemon.listening import JobName, JobReport, Listener
 from mirror.daemon.notify import Notifier
 from mirror.daemon.rounds import Job
 from mirror.daemon.service import Service
+from mirror.errors import StoreError
 from mirror.store.job_marks import read_job_marks
 from mirror.store.store import Store
 
@@ -108,6 +112,24 @@ def test_a_bug_in_a_job_is_told_of_once_an_hour_with_where_it_is(
     (record,) = caplog.records
     assert record.getMessage() == "the maintain could not be done: unexpected RuntimeError: a bug"
     assert "in maintaining" in caplog.text
+
+
+def test_what_one_is_not_allowed_to_is_no_bug(tmp_path: Path) -> None:
+    class Forbidden(Listener):
+        def maintaining(self, how_far: str) -> None:  # noqa: ARG002
+            raise PermissionError(errno.EACCES, "Permission denied", "/data")
+
+    store = Store.open_or_create(tmp_path / "made", Instance("DEMO-DANDI", "https://demo-dandi.example.org"))
+    found = Job(Settings(store=store.root), Forbidden()).maintain()
+    assert (found.trouble, found.raised) == ("Permission denied: /data", None)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_only_the_owner_of_a_store_runs_a_daemon_there(tmp_path: Path) -> None:
+    store = Store.open_or_create(tmp_path / "made", Instance("DEMO-DANDI", "https://demo-dandi.example.org"))
+    os.chown(store.root / "state" / "store.json", 65534, 65534)
+    with pytest.raises(StoreError, match=r"belongs to \w+, not to root"), alone(store.root, "dandi-mirror run"):
+        pytest.fail("it runs")
 
 
 def test_settings_that_cannot_be_read_for_a_reason_nobody_foresaw_do_not_end_it(

@@ -87,3 +87,11 @@ def test_a_clock_that_was_set_back_silences_nothing_for_long() -> None:
 )
 def test_durations_are_said_as_people_do(seconds: float, said: str) -> None:
     assert lasting(seconds) == said
+
+
+def test_a_scheduler_that_is_gone_is_not_the_archives_trouble() -> None:
+    troubles = Troubles()
+    assert troubles.met("poll", "ArchiveDown", "503", 0)
+    assert troubles.met("poll", "ExecutorDown", "it is gone", 60) == ["the scheduler cannot be worked with: it is gone"]
+    assert troubles.got_past("poll", "ExecutorDown", 60) == ["the archive is back, after 60 s"]
+    assert troubles.came_through("poll", 120) == ["the scheduler is back, after 60 s"]

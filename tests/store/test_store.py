@@ -162,3 +162,11 @@ def test_nobody_works_in_the_store_of_somebody_else(store: Store) -> None:
     os.chown(store.root / "state" / "store.json", 65534, 65534)
     with pytest.raises(StoreError, match=r"belongs to \w+, not to root .* sudo -u \w+"), store.lock("test"):
         pytest.fail("it was locked")
+
+
+def test_a_disk_of_its_own_is_empty(tmp_path: Path, instance: Instance) -> None:
+    (tmp_path / "disk" / "lost+found").mkdir(parents=True)
+    Store.open_or_create(tmp_path / "disk", instance)
+    (tmp_path / "used" / "holiday").mkdir(parents=True)
+    with pytest.raises(StoreError, match="neither empty nor a store"):
+        Store.open_or_create(tmp_path / "used", instance)

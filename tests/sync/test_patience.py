@@ -16,10 +16,11 @@ from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Fault, Status
 from mirror.demo.web import Answer, Request, Response
+from mirror.store.resting import LONGEST_PAUSE, pause_after
 from mirror.store.state import DandisetState, Failure
 from mirror.store.store import Store
 from mirror.sync.engine import Report, sync
-from mirror.sync.patience import LONGEST_PAUSE, next_try, pause_after, rests
+from mirror.sync.patience import next_try, rests
 from mirror.sync.turn import open_since
 
 MakeSettings = Callable[..., Settings]

@@ -25,7 +25,7 @@ from typing import Any
 from mirror import __version__
 from mirror.config import Settings
 from mirror.config_publish import Publish
-from mirror.errors import ConfigError, Unreachable
+from mirror.errors import ConfigError, ExecutorDown
 from mirror.store.store import Store
 from mirror.sync.dandiset import layout_of
 from mirror.sync.items import DandisetWork, Item, Performed
@@ -106,8 +106,8 @@ class Cluster:
         with contextlib.suppress(Exception):
             self._client.close(timeout=_CONNECT_SECONDS)
 
-    def _loss(self) -> Unreachable:
-        return Unreachable(
+    def _loss(self) -> ExecutorDown:
+        return ExecutorDown(
             f"the Dask scheduler at {self._address} is gone", hint="start it again; the next sync goes on from here"
         )
 
@@ -158,12 +158,13 @@ def _client(address: str) -> Any:
         distributed: Any = import_module("distributed")
     except ImportError:
         raise ConfigError(
-            f"executor: dask://{address} needs Dask, which is not installed", hint="pip install 'dandi-mirror[dask]'"
+            f"executor: dask://{address} needs Dask, which is not installed",
+            hint="`pip install '.[dask]'` where it was installed from",
         ) from None
     try:
         return distributed.Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
-        raise Unreachable(
+        raise ExecutorDown(
             f"no Dask scheduler answers at {address}: {error}",
             hint="start one with `dask scheduler`, and workers with `dask worker`; or set executor to local",
         ) from None

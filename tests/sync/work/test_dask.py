@@ -19,7 +19,7 @@ import pytest
 
 from mirror.config import Settings
 from mirror.demo.faults import Before
-from mirror.errors import ConfigError, Stopped, Unreachable
+from mirror.errors import ConfigError, ExecutorDown, Stopped
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.engine import Report, sync
@@ -229,7 +229,7 @@ def test_without_a_scheduler_it_is_said_how_to_start_one(
     world: World, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster_module, "_CONNECT_SECONDS", 0.5)
-    with pytest.raises(Unreachable, match=r"no Dask scheduler answers at 127\.0\.0\.1:9"):
+    with pytest.raises(ExecutorDown, match=r"no Dask scheduler answers at 127\.0\.0\.1:9"):
         sync(settings(executor="dask://127.0.0.1:9"), [world.draft])
 
 
@@ -263,5 +263,5 @@ def test_a_scheduler_that_is_lost_ends_the_run(
         running = thread.submit(sync, chosen, [world.draft], watcher=witness)
         assert soon(lambda: ("begun", world.draft) in witness.told)
         process.kill()
-        with pytest.raises(Unreachable, match=r"the Dask scheduler at .* is gone"):
+        with pytest.raises(ExecutorDown, match=r"the Dask scheduler at .* is gone"):
             running.result(60)
