@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="scripts/simulate", description="Let two mirrors follow an archive for a week, in bad weather."
     )
-    parser.add_argument("--minutes", type=float, help="as much as fits into so many; default: the whole, about an hour")
+    parser.add_argument("--minutes", type=float, help="as much as fits into so many; default: the whole, about 40")
     parser.add_argument("--dandisets", type=int, help="how many the archive has at first, and as many versions")
     parser.add_argument("--assets", type=int, help="how many the archive has at first")
     parser.add_argument("--seed", type=int, help="the one an earlier run printed, for the same week")
