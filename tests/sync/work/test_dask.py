@@ -221,7 +221,7 @@ def test_without_dask_it_is_said_what_to_install(
     world: World, settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(ConfigError, match=r"pip install 'dandi-mirror\[dask\]'"):
+    with pytest.raises(ConfigError, match=r"pip install '\.\[dask\]'"):
         sync(settings(executor="dask://127.0.0.1:8786"), [world.draft])
 
 
