@@ -37,8 +37,8 @@ def test_a_terminal_that_is_not_utf_8_is_told_all_the_same(store: Store) -> None
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
 def test_what_is_told_goes_where_it_belongs_although_others_are_closed(store: Store, closed: str) -> None:
-    usual = shell(f"mirror status --store {store.root}")
-    ended = shell(f"mirror status --store {store.root} {closed}")
+    usual = shell(f"mirror status 000001 --store {store.root}")
+    ended = shell(f"mirror status 000001 --store {store.root} {closed}")
     assert (ended.returncode, ended.stdout) == (usual.returncode, usual.stdout)
 
 
