@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from mirror.store.job_marks import JobMark, JobName
     from mirror.store.state import Failure
 
-_COUNTED = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")
-
 
 def activity_lines(activity: Activity, columns: int, rows: int) -> list[str]:
     """Who works here, at what, and how far that is."""
@@ -50,11 +48,13 @@ def job_lines(jobs: Mapping[JobName, JobMark], activity: Activity | None) -> Ite
 
 
 def _of_mark(mark: JobMark) -> str:
+    from mirror.store.job_marks import COUNTED
+
     if mark.ended is None:
         return "not done yet"
     took = duration(mark.seconds) if mark.seconds >= 60 else f"{mark.seconds:.1f} s"
     when = f"{shown_time(mark.ended)}, took {took}"
-    counts = ", ".join(f"{mark.counts[name]:,} {name}" for name in _COUNTED if mark.counts.get(name))
+    counts = ", ".join(f"{mark.counts[name]:,} {name}" for name in COUNTED if mark.counts.get(name))
     if mark.requests:
         counts += f"{'; ' if counts else ''}{_of_requests(mark.requests)}"
     if mark.trouble:

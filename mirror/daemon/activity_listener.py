@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.listening import JobReport, Listener
 from mirror.store.activity import ActivityFile
+from mirror.store.job_marks import JobName
 from mirror.sync.under_way import UnderWay
 
 if TYPE_CHECKING:

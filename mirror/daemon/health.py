@@ -11,7 +11,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from mirror import errors
-from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.listening import JobReport, Listener
+from mirror.store.job_marks import JobName
 from mirror.timetable import interval_seconds, trigger
 
 if TYPE_CHECKING:

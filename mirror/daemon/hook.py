@@ -20,12 +20,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mirror.daemon.bounded_command import run_bounded
-from mirror.daemon.listening import JobName, JobReport, Listener
-from mirror.errors import MirrorError
+from mirror.daemon.failing import failing, is_well
+from mirror.daemon.listening import JobReport, Listener
 from mirror.git.process import is_secret
 from mirror.json_lines import json_line
-from mirror.store.job_marks import JobMark, moment_of, read_job_marks
-from mirror.store.store import Store
+from mirror.store.job_marks import JobMark, JobName, moment_of, read_job_marks
 
 if TYPE_CHECKING:
     from mirror.config import Settings
@@ -80,13 +79,13 @@ class Hook(Listener):
     def job_began(self, job: JobName, settings: Settings) -> None:  # noqa: ARG002 - as every listener has it
         self._settings, self._recovered = settings, []
         if self._ailing is None:
-            self._ailing = dict.fromkeys(_failing(settings), float("-inf")) | self._told_before(settings)
+            self._ailing = dict.fromkeys(sorted(failing(settings)), float("-inf")) | self._told_before(settings)
         else:
             self._look_who_is_well(settings, self._ailing)
 
     def _look_who_is_well(self, settings: Settings, ailing: dict[str, float]) -> None:
         """Somebody may have typed a sync of one of them meanwhile."""
-        self._recovered = [one for one in ailing if one.isdecimal() and _is_well(settings, one)]
+        self._recovered = [one for one in ailing if one.isdecimal() and is_well(settings, one)]
         for identifier in self._recovered:
             del ailing[identifier]
 
@@ -199,22 +198,6 @@ def _tokens(settings: Settings) -> Iterable[str]:
         variable: Any = getattr(host, "token_variable", None)
         if variable:
             yield variable
-
-
-def _failing(settings: Settings) -> list[str]:
-    """Those that failed before this process was started, and may have been handed over then."""
-    try:
-        return [state.identifier for state in Store.open(settings.store).states() if state.failure is not None]
-    except (MirrorError, OSError):
-        return []
-
-
-def _is_well(settings: Settings, identifier: str) -> bool:
-    """Whether its marks say so."""
-    try:
-        return Store.open(settings.store).state(identifier).failure is None
-    except (MirrorError, OSError):
-        return False
 
 
 def _ailments(mark: JobMark) -> dict[str, str | None]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
 from mirror.errors import Stopped
+from mirror.store.job_marks import COUNTED, JobName
 from mirror.sync.engine import Report
 from mirror.sync.turn import Outcome
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from mirror.sync.poll import Poll
 
 logger = logging.getLogger(__name__)
-
-JobName = Literal["poll", "recheck", "maintain"]
-JOBS: tuple[JobName, ...] = get_args(JobName)
 
 
 @dataclass(frozen=True)
@@ -49,6 +48,14 @@ class JobReport:
     def stopped(self) -> bool:
         """Whether it was cut short because somebody asked for it."""
         return self.kind == Stopped.__name__
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many Dandisets changed, failed and so on."""
+        report = self.sync or Report()
+        found: Counter[str] = Counter(outcome.result for outcome in report.outcomes)
+        more = {"unchanged": report.still, "resting": report.resting, "left": report.left}
+        return {name: found[name] + more.get(name, 0) for name in COUNTED}
 
     @property
     def failures(self) -> tuple[Outcome, ...]:
@@ -82,18 +89,11 @@ class JobReport:
             "seconds": round(self.seconds, 3),
             "kind": self.kind,
             "trouble": self.trouble,
-            **_counts(self.sync),
+            **self.counts,
             "failures": [_failure(outcome, alarm_after) for outcome in self.failures],
             "problems": list(self.problems),
             "maintained": _plain(self.maintained),
         }
-
-
-def _counts(report: Report | None) -> dict[str, int]:
-    report = report or Report()
-    counted = {result: report.count(result) for result in ("changed", "failed", "vanished", "embargoed")}
-    unchanged = report.still + report.count("unchanged")
-    return {**counted, "unchanged": unchanged, "resting": report.resting, "left": report.left}
 
 
 def _failure(outcome: Outcome, alarm_after: int) -> dict[str, Any]:

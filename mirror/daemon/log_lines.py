@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.failing import failing
+from mirror.daemon.listening import JobReport, Listener
 from mirror.daemon.troubles import TOLD_AGAIN_AFTER
-from mirror.errors import MirrorError
-from mirror.store.store import Store
+from mirror.store.job_marks import JobName
 
 if TYPE_CHECKING:
     from mirror.config import Settings
@@ -51,7 +51,7 @@ class LogLines(Listener):
         self._job, self._alarm_after = job, settings.alarm_after
         self._to_go = self._had = 0
         if self._failing is None:
-            self._failing = _failing(settings)
+            self._failing = failing(settings)
         _log(logging.DEBUG, "job-began", f"{job} begins", job=job)
 
     def job_put_off(self, job: JobName, why: str) -> None:
@@ -97,7 +97,7 @@ class LogLines(Listener):
         # A trouble that lasts would be told of at each poll.
         level = logging.DEBUG if report.trouble and not report.stopped else logging.INFO
         facts = {"job": report.job, "seconds": round(report.seconds, 3), "kind": report.kind, "trouble": report.trouble}
-        _log(level, "job-ended", f"{report.job}: {_of_round(report)}", **facts, **_counts(report))
+        _log(level, "job-ended", f"{report.job}: {_of_round(report)}", **facts, **report.counts)
         for problem in report.problems:
             _log(self._level_of_problem(problem), "problem", problem, job=report.job)
 
@@ -168,19 +168,11 @@ class LogLines(Listener):
         _log(logging.INFO, "how-far", words, job=self._job, had=self._had, to_go=self._to_go - self._had)
 
 
-def _failing(settings: Settings) -> set[str]:
-    """Those that failed before this process was started."""
-    try:
-        return {state.identifier for state in Store.open(settings.store).states() if state.failure is not None}
-    except (MirrorError, OSError):
-        return set()
-
-
 def _of_round(report: JobReport) -> str:
     """How it went, in a line."""
     parts = []
     if report.sync is not None:
-        counts = {key: count for key, count in _counts(report).items() if count or key in ("changed", "unchanged")}
+        counts = {key: count for key, count in report.counts.items() if count or key in ("changed", "unchanged")}
         parts.append(", ".join(f"{count:,} {key}" for key, count in counts.items()))
     if report.job == "maintain" and report.maintained is not None:
         parts.append("store maintained")
@@ -188,13 +180,6 @@ def _of_round(report: JobReport) -> str:
         return "nothing was due"
     took = f"{'; '.join(parts) or 'ended'} in {report.seconds:.1f} s"
     return f"{took}; {report.trouble}" if report.trouble else took
-
-
-def _counts(report: JobReport) -> dict[str, int]:
-    """What a round has of counts, as its report names them."""
-    told = report.as_dict(alarm_after=1)
-    names = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")
-    return {name: told[name] for name in names}
 
 
 def _is_power_of_two(count: int) -> bool:

@@ -7,13 +7,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 
-from mirror.daemon.listening import JOBS, JobName, JobReport
+from mirror.daemon.listening import JobReport
 from mirror.errors import MirrorError
-from mirror.store.job_marks import JobMark, read_job_marks, write_job_mark
+from mirror.store.job_marks import JOB_NAMES, JobMark, JobName, read_job_marks, write_job_mark
 
 logger = logging.getLogger(__name__)
-
-_COUNTED = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")
 
 _MOST_PROBLEMS = 1000
 """so many are remembered: a host that refuses everything refuses tens of thousands of repositories"""
@@ -29,7 +27,7 @@ class Marks:
     def read(self, now: datetime) -> None:
         """Take up what is noted. A job that is not has been on the timetable from now on."""
         self.marks = read_job_marks(self._state)
-        for job in JOBS:
+        for job in JOB_NAMES:
             if job not in self.marks:
                 self._note(JobMark(job=job, since=_text(now)))
 
@@ -53,7 +51,6 @@ def marked(before: JobMark | None, report: JobReport, now: datetime) -> JobMark:
     """The mark of a job after it was done once more."""
     troubled = bool(report.trouble) and not report.stopped
     since, count = (before.troubled_since, before.troubled_count) if before is not None else (None, 0)
-    told = report.as_dict(alarm_after=1)
     return JobMark(
         job=report.job,
         since=before.since if before is not None else report.started,
@@ -67,7 +64,7 @@ def marked(before: JobMark | None, report: JobReport, now: datetime) -> JobMark:
         troubled_since=(since or report.started) if troubled else None,
         troubled_count=count + 1 if troubled else 0,
         problems=_problems(before, report),
-        counts={name: told[name] for name in _COUNTED if told[name]},
+        counts={name: count for name, count in report.counts.items() if count},
         requests=_requests(report),
         store_bytes=_store_bytes(before, report),
     )

@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.process_collector import ProcessCollector
 
 from mirror import __version__
-from mirror.daemon.listening import JOBS, JobName, JobReport, Listener
+from mirror.daemon.listening import JobReport, Listener
 from mirror.errors import MirrorError
-from mirror.store.disk import CACHES, CacheName, cache_written, file_system_of
-from mirror.store.job_marks import moment_of, read_job_marks
+from mirror.store.disk import CACHES, CacheName, cache_written, file_system_of, free_bytes_at
+from mirror.store.job_marks import JOB_NAMES, JobName, moment_of, read_job_marks
 from mirror.store.store import Store
 from mirror.sync.under_way import UnderWay
 
@@ -125,7 +125,7 @@ class Figures(Listener):
         self._began = self._gauge(
             "job_start_time_seconds", "When the job that is at work began, in seconds since 1970; 0: none is", "round"
         )
-        for job in JOBS:
+        for job in JOB_NAMES:
             for gauge in (self._last_success, self._troubled, self._running, self._began):
                 gauge.labels(job).set(0)
             self._durations.labels(job)
@@ -305,8 +305,8 @@ class Figures(Listener):
         return float(getattr(standing, name))
 
     def _free(self) -> float:
-        found = file_system_of(self._settings.store)
-        return found.f_bavail * found.f_frsize if found is not None else float("nan")
+        free = free_bytes_at(self._settings.store)
+        return free if free is not None else float("nan")
 
     def _disk(self) -> float:
         found = file_system_of(self._settings.store)

@@ -14,7 +14,7 @@ from mirror.config import Settings
 from mirror.daemon.activity_listener import ActivityNotes
 from mirror.daemon.agenda import SHORTEST_SLICE
 from mirror.daemon.hook import Hook
-from mirror.daemon.listening import JOBS, JobName, JobReport, Listeners
+from mirror.daemon.listening import JobReport, Listeners
 from mirror.daemon.log_lines import LogLines
 from mirror.daemon.marking import Marks
 from mirror.daemon.rounds import Job
@@ -22,6 +22,7 @@ from mirror.daemon.service import perform
 from mirror.daemon.signals import Dropped, Signals
 from mirror.daemon.times import is_missed, seconds_until_next
 from mirror.errors import Interrupted, MirrorError, SomeFailed
+from mirror.store.job_marks import JOB_NAMES, JobName
 
 logger = logging.getLogger("mirror.daemon")
 
@@ -85,7 +86,9 @@ def _end_of_turn(settings: Settings) -> float:
 def _due(settings: Settings, marks: Marks) -> list[JobName]:
     now = datetime.now(UTC)
     marks.read(now)
-    others = [job for job in JOBS if job != "poll" and is_missed(settings.schedule, marks.marks.get(job), now, job)]
+    others = [
+        job for job in JOB_NAMES if job != "poll" and is_missed(settings.schedule, marks.marks.get(job), now, job)
+    ]
     return ["poll", *others]
 
 

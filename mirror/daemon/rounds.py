@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mirror.config import Settings
-from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.listening import JobReport, Listener
 from mirror.daemon.recheck import due_for_recheck
 from mirror.errors import Locked, MirrorError, NoStore, StoreError
 from mirror.publish.publishing import Published, Publisher
+from mirror.store.job_marks import JobName
 from mirror.store.maintenance import Maintained, maintain
 from mirror.store.room import no_room_of
 from mirror.store.store import Store

@@ -21,7 +21,7 @@ from mirror.daemon.agenda import Agenda, Pauses, Slices
 from mirror.daemon.alone import alone
 from mirror.daemon.doorbell import Doorbell
 from mirror.daemon.hook import Hook
-from mirror.daemon.listening import JOBS, JobName, JobReport, Listener, Listeners
+from mirror.daemon.listening import JobReport, Listener, Listeners
 from mirror.daemon.liveness import Liveness
 from mirror.daemon.log_lines import LogLines
 from mirror.daemon.marking import Marks
@@ -33,7 +33,7 @@ from mirror.daemon.times import Times, seconds_until_next, when
 from mirror.daemon.troubles import Troubles, lasting
 from mirror.daemon.vitals import Vitals
 from mirror.errors import Locked, MirrorError
-from mirror.store.job_marks import moment_of
+from mirror.store.job_marks import JOB_NAMES, JobName, moment_of
 
 logger = logging.getLogger("mirror.daemon")
 
@@ -316,7 +316,7 @@ def _exposition(settings: Settings, liveness: Liveness) -> Listener | None:
 
 def _introduction(settings: Settings) -> str:
     archive = settings.archive
-    times = ", ".join(f"{job} {_said(when(settings.schedule, job))}" for job in JOBS)
+    times = ", ".join(f"{job} {_said(when(settings.schedule, job))}" for job in JOB_NAMES)
     return f"dandi-mirror {__version__}: {settings.store} mirrors {archive.instance} ({archive.api_url}); {times}"
 
 

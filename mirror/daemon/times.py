@@ -12,8 +12,7 @@ from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from mirror.config import Schedule
-from mirror.daemon.listening import JOBS, JobName
-from mirror.store.job_marks import JobMark, moment_of
+from mirror.store.job_marks import JOB_NAMES, JobMark, JobName, moment_of
 from mirror.timetable import trigger
 
 logger = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ class Times:
     def plan(self, schedule: Schedule, marks: Mapping[JobName, JobMark]) -> None:
         """Reckon every job's next time anew. One whose time has passed since it was last done is due at once."""
         now = datetime.now(UTC)
-        for job in JOBS:
+        for job in JOB_NAMES:
             times = trigger(when(schedule, job), schedule.jitter_seconds)
             if is_missed(schedule, marks.get(job), now, job):
                 self._due(job)
@@ -85,5 +84,5 @@ class Times:
 
     def next_times(self) -> dict[JobName, datetime]:
         """When each job is due next."""
-        jobs = {job: self._scheduler.get_job(job) for job in JOBS}
+        jobs = {job: self._scheduler.get_job(job) for job in JOB_NAMES}
         return {job: found.next_run_time for job, found in jobs.items() if found is not None}

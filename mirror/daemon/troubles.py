@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mirror import errors
-from mirror.daemon.listening import JobName
+from mirror.store.job_marks import JobName
 
 TOLD_AGAIN_AFTER = 3600.0
 

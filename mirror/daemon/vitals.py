@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.listening import JobReport, Listener
 from mirror.daemon.liveness import Liveness
 from mirror.daemon.notify import Notifier
+from mirror.store.job_marks import JobName
 
 if TYPE_CHECKING:
     from mirror.config import Settings

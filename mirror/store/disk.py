@@ -32,10 +32,14 @@ def disk_of(root: Path, marks: Mapping[JobName, JobMark]) -> Disk:
     """How it is now. The size was measured by the last maintenance: to measure it takes its time."""
     mark = marks.get("maintain")
     size = mark.store_bytes if mark is not None else None
-    found = file_system_of(root)
-    free = found.f_bavail * found.f_frsize if found is not None else None
     written = {name: _text(moment) if (moment := cache_written(root, name)) else None for name in CACHES}
-    return Disk(size, mark.ended if mark is not None and size is not None else None, free, written)
+    return Disk(size, mark.ended if mark is not None and size is not None else None, free_bytes_at(root), written)
+
+
+def free_bytes_at(folder: Path) -> int | None:
+    """Room for us on that disk."""
+    found = file_system_of(folder)
+    return found.f_bavail * found.f_frsize if found is not None else None
 
 
 def file_system_of(folder: Path) -> os.statvfs_result | None:

@@ -19,6 +19,9 @@ JobName = Literal["poll", "recheck", "maintain"]
 JOB_NAMES: tuple[JobName, ...] = ("poll", "recheck", "maintain")
 """In the order in which they are done when all are due."""
 
+COUNTED = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")
+"""What a round has counts of, in the order in which they are told."""
+
 _FILE = "jobs.json"
 _writing = threading.Lock()
 

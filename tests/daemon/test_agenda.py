@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.daemon.agenda import Agenda, Pauses, Slices
-from mirror.daemon.listening import JOBS, JobName
+from mirror.store.job_marks import JOB_NAMES, JobName
 
 
 class Clock:
@@ -25,7 +25,7 @@ def test_nothing_is_done_when_nothing_is_due() -> None:
 
 def test_the_poll_comes_first_when_all_are_due_at_the_start() -> None:
     agenda = Agenda()
-    for job in reversed(JOBS):
+    for job in reversed(JOB_NAMES):
         agenda.due(job)
     assert [agenda.take() for _ in range(4)] == ["poll", "recheck", "maintain", None]
 
@@ -48,7 +48,7 @@ def test_what_comes_due_while_it_is_being_done_is_done_again() -> None:
 
 def test_a_poll_that_is_always_due_leaves_room_for_the_others() -> None:
     agenda = Agenda()
-    for job in JOBS:
+    for job in JOB_NAMES:
         agenda.due(job)
     done = []
     for _ in range(4):
@@ -79,7 +79,7 @@ def test_what_was_put_off_is_not_tried_before_its_time_however_often_it_comes_du
     assert agenda.take() == "poll"
 
 
-@given(st.lists(st.sampled_from(JOBS), min_size=1))
+@given(st.lists(st.sampled_from(JOB_NAMES), min_size=1))
 def test_everything_that_is_due_has_its_turn_before_anything_has_two(noted: list[JobName]) -> None:
     agenda = Agenda()
     for job in noted:

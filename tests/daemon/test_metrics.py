@@ -24,13 +24,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from mirror.config import Settings
 from mirror.daemon import metrics_server
-from mirror.daemon.listening import JOBS, JobReport
+from mirror.daemon.listening import JobReport
 from mirror.daemon.metrics_server import CLIENT_SECONDS, MOST_CLIENTS, Exposition
 from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
 from mirror.errors import MirrorError
-from mirror.store.job_marks import JobMark, write_job_mark
+from mirror.store.job_marks import JOB_NAMES, JobMark, write_job_mark
 from mirror.store.store import Store
 from mirror.sync.poll import Poll
 
@@ -238,7 +238,7 @@ def test_every_name_is_ours_and_has_its_unit(exposition: Exposition) -> None:
         if any(word in name for word in ("time", "duration", "lag")):
             assert re.search(r"_seconds(_bucket|_count|_sum)?$", name), name
     counted = {labels[0][1] for labels in figures(exposition.port)["dandi_mirror_job_running"]}
-    assert counted == set(JOBS)
+    assert counted == set(JOB_NAMES)
 
 
 def test_openmetrics_is_spoken_to_who_asks_for_it(exposition: Exposition) -> None:

@@ -15,12 +15,12 @@ from mirror.archive.records import Instance
 from mirror.config import Schedule, Settings
 from mirror.daemon.alone import alone
 from mirror.daemon.doorbell import Doorbell
-from mirror.daemon.listening import JobName, JobReport, Listener
+from mirror.daemon.listening import JobReport, Listener
 from mirror.daemon.notify import Notifier
 from mirror.daemon.rounds import Job
 from mirror.daemon.service import Service
 from mirror.errors import StoreError
-from mirror.store.job_marks import read_job_marks
+from mirror.store.job_marks import JobName, read_job_marks
 from mirror.store.store import Store
 
 STARTED = "2026-11-21T15:34:00+00:00"

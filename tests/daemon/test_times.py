@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from mirror.config import Schedule
-from mirror.daemon.listening import JOBS, JobName
 from mirror.daemon.times import Times, is_missed, seconds_until_next
-from mirror.store.job_marks import JobMark
+from mirror.store.job_marks import JOB_NAMES, JobMark, JobName
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 NIGHTLY = Schedule(poll="10m", recheck="0 2 * * *", jitter="0s")
@@ -79,8 +78,8 @@ def test_missed_times_are_noted_once_when_they_are_planned() -> None:
 def test_marks_of_years_that_cannot_be_reckoned_with_are_as_good_as_none(then: str) -> None:
     noted = Noted()
     with Times(noted) as times:
-        times.plan(NIGHTLY, {job: JobMark(job=job, since=then, started=then) for job in JOBS})
-        assert set(noted.jobs) == set(times.next_times()) == set(JOBS)
+        times.plan(NIGHTLY, {job: JobMark(job=job, since=then, started=then) for job in JOB_NAMES})
+        assert set(noted.jobs) == set(times.next_times()) == set(JOB_NAMES)
 
 
 def test_reading_the_settings_again_every_minute_puts_nothing_off() -> None:
