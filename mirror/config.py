@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, Field, model_validator
 from pydantic.fields import FieldInfo
 
 from mirror.archive.instances import KNOWN_INSTANCES, instance_at
+from mirror.config_keeping import BackupRemote, ContentRule, Verify
 from mirror.config_publish import Host, Publish, Superdataset
 from mirror.config_unattended import Executor, MetricsAddress, Schedule, ShellCommand, split_address
 from mirror.config_values import (
@@ -36,6 +37,8 @@ __all__ = [
     "ITEMS",
     "SETTINGS",
     "Archive",
+    "BackupRemote",
+    "ContentRule",
     "Host",
     "Publish",
     "Schedule",
@@ -43,6 +46,7 @@ __all__ = [
     "Settings",
     "Superdataset",
     "TextInGit",
+    "Verify",
     "Zarr",
 ]
 
@@ -115,6 +119,11 @@ class Select(Section):
         Expects("a regular expression, or null"),
         Field(description="only assets in whose path this regular expression is found; null: every asset"),
     ] = None
+    embargoed: Annotated[
+        bool,
+        *BOOL,
+        Field(description="also embargoed Dandisets that the token's owner may see, see [Embargo](#embargo)"),
+    ] = False
 
     def includes(self, identifier: str) -> bool:
         """Whether a Dandiset is selected."""
@@ -172,6 +181,20 @@ class Settings(Section):
         Field(description="superdatasets besides `dandisets`, see [Superdatasets](#superdatasets)"),
     ] = ()
     publish: Publish = Publish()
+    content: Annotated[
+        tuple[ContentRule, ...],
+        EmptyIsNone,
+        Expects("a list of rules, such as {where: species ~ mouse, versions: latest, budget: 2TB}"),
+        Field(description="what content the daemon keeps in the store, see [Keeping copies](#keeping-copies)"),
+    ] = ()
+    backup: Annotated[
+        tuple[BackupRemote, ...],
+        EmptyIsNone,
+        AfterValidator(each_named_once),
+        Expects("a list of special remotes, each with a name, a type and its options"),
+        Field(description="special remotes that `dandi-mirror backup` copies content to, see [Backup](#backup)"),
+    ] = ()
+    verify: Verify = Verify()
     annex_metadata: Annotated[
         bool, *BOOL, Field(description="species, subject, session and the like as git-annex metadata")
     ] = True

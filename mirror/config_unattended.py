@@ -11,7 +11,7 @@ from mirror.config_values import Expects, Section
 from mirror.timetable import checked, interval_seconds
 
 _WHEN = "an interval, such as 10m, or a cron expression, such as `0 2 * * *`"
-_DEFAULTS = ("10m", "0 2 * * *", "0 4 * * *")
+_DEFAULTS = ("10m", "0 2 * * *", "0 4 * * *", "1h", "0 3 * * *")
 
 
 def _when(text: str) -> str:
@@ -44,6 +44,20 @@ class Schedule(Section):
     maintain: Annotated[When, Expects(_WHEN), Field(description="repack what needs it, prune, check the index")] = (
         "0 4 * * *"
     )
+    content: Annotated[
+        When, Expects(_WHEN), Field(description="fetch and drop content, as the rules of `content` say")
+    ] = "1h"
+    verify: Annotated[
+        When | None,
+        Expects(f"{_WHEN}, or null"),
+        Field(description="prove a share of all names, addresses and content; null: never"),
+    ] = "0 3 * * *"
+    verify_days: Annotated[
+        int,
+        Field(strict=True, ge=1),
+        Expects("a whole number, 1 or more"),
+        Field(description="in so many days, everything is proved once at least"),
+    ] = 90
     jitter: Annotated[
         str,
         AfterValidator(_duration),
