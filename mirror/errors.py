@@ -16,7 +16,8 @@
     ├── ArchiveError                1   the archive did not give what was asked for
     │   ├── Unreachable                 no answer, or only 5xx and 429, after all retries
     │   ├── NotFound                    404: it is not there, or not any more
-    │   ├── NotAllowed                  401 or 403: a token is missing, wrong, or not entitled
+    │   ├── NotAllowed                  401 or 403, in the archive's own words: a token is missing, or not entitled
+    │   │   └── TokenRefused            the token is none, whatever was asked for
     │   ├── ArchiveDown                 the archive itself is out of order: ends the run, no Dandiset is to blame
     │   ├── BadAnswer                   an answer that cannot be what the API means
     │   └── Moving                      a listing that would not stand still
@@ -126,6 +127,10 @@ class NotFound(ArchiveError):
 
 
 class NotAllowed(ArchiveError):
+    pass
+
+
+class TokenRefused(NotAllowed):
     pass
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 from math import ceil, isfinite
 from typing import TypeVar
 from urllib.parse import parse_qs, quote, urlencode, urlsplit
 
+from mirror.archive.ahead import mapped
 from mirror.archive.http import Http, Malformed, Reply, checked_url
 from mirror.archive.listing import in_order
 from mirror.archive.s3 import (
@@ -181,7 +181,7 @@ class Bucket:
     ) -> None:
         """Put the current version of each of `locations`, or why it is not known, into `found`."""
         gone = 0
-        for position, (location, answer) in enumerate(_mapped(pool, self._version_or_error, locations, 2 * self._jobs)):
+        for position, (location, answer) in enumerate(mapped(pool, self._version_or_error, locations, 2 * self._jobs)):
             found[location] = answer
             gone = gone + 1 if isinstance(answer, Unreachable) else 0
             if gone >= UNREACHABLE_LIMIT and isinstance(answer, Unreachable):
@@ -221,7 +221,7 @@ class Bucket:
                 return
             digits = min(2, sum(objects > limit for limit in (8 * KEYS_PER_PAGE, 100 * KEYS_PER_PAGE)))
             parts = sorted({location.key[: len(group.prefix.key) + digits] for location in missing})
-            for _, versions in _mapped(pool, self._latest, map(group.prefix.sibling, parts), 2 * self._jobs):
+            for _, versions in mapped(pool, self._latest, map(group.prefix.sibling, parts), 2 * self._jobs):
                 take(versions)
         except ArchiveError as error:
             # Its objects are asked for one by one instead, and each answer says what is wrong if something is.
@@ -270,17 +270,6 @@ def _groups(locations: set[S3Location]) -> Iterator[_Group]:
     for prefix, wanted in spread.items():
         if len(wanted) > 2 * PAGE_COSTS_HEADS:
             yield _Group(prefix, frozenset(wanted))
-
-
-def _mapped(pool: ThreadPoolExecutor, work: Callable[[T], R], items: Iterable[T], ahead: int) -> Iterator[tuple[T, R]]:
-    """`work` on each item, in order, at most `ahead` of them at once under way or waiting to be taken."""
-    todo = iter(items)
-    running: deque[tuple[T, Future[R]]] = deque((item, pool.submit(work, item)) for item in islice(todo, ahead))
-    while running:
-        item, future = running.popleft()
-        result = future.result()
-        running.extend((item, pool.submit(work, item)) for item in islice(todo, 1))
-        yield item, result
 
 
 def _name(location: S3Location) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -38,7 +39,8 @@ from mirror.archive.records import (
     VersionSummary,
     ZarrRecord,
 )
-from mirror.errors import ArchiveError, BadAnswer, ConfigError, NotAllowed, NotFound, UsageError
+from mirror.archive.s3 import ObjectVersion
+from mirror.errors import ArchiveError, BadAnswer, ConfigError, NotAllowed, NotFound, TokenRefused, UsageError
 from mirror.http_dates import http_date
 
 T = TypeVar("T")
@@ -48,6 +50,8 @@ PAGE_SIZE = 1000
 MOST_PAGES = 100_000
 """Of any listing, whatever number of items it claims. The largest need about a thousand."""
 IDENTIFIER = re.compile(r"[0-9]{6,}", re.ASCII)
+OPEN = "OPEN"
+"""The embargo status of a Dandiset that everybody may see. Those of others are `EMBARGOED` and `UNEMBARGOING`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +87,13 @@ class _List(msgspec.Struct, Generic[T]):
     results: list[T]
     count: int | None = None
     next: str | None = None
+
+
+class _ZarrFile(msgspec.Struct):
+    Key: str
+    LastModified: str
+    ETag: str
+    Size: int
 
 
 class _Refusal(msgspec.Struct):
@@ -124,7 +135,11 @@ _SLIM_ASSETS = msgspec.json.Decoder(_List[SlimAsset])
 _ASSETS = msgspec.json.Decoder(_List[Asset])
 _ASSET = msgspec.json.Decoder(Asset)
 _ZARR = msgspec.json.Decoder(ZarrRecord)
+_ZARR_FILES = msgspec.json.Decoder(_List[_ZarrFile])
 _REFUSAL = msgspec.json.Decoder(_Refusal | str)
+
+
+_UTC = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)\+00:00").fullmatch
 
 
 class ArchiveClient:
@@ -152,7 +167,7 @@ class ArchiveClient:
         )
         self.api_url = self.http.api_url or ""
         known = instance_at(self.api_url)
-        self._token_variable = token_variable or (known.token_variable if known else None)
+        self.token_variable = token_variable or (known.token_variable if known else None)
         self.page_size = page_size
 
     def __repr__(self) -> str:
@@ -228,6 +243,31 @@ class ArchiveClient:
         """What the archive says of a Zarr at this moment."""
         return self._ask(f"/zarr/{_segment(zarr_id)}/", _ZARR, f"Zarr {zarr_id}").value
 
+    def zarr_files(self, zarr_id: str, key: str) -> Iterator[list[ObjectVersion]]:
+        """The files of a Zarr, page by page, as the bucket would list them under `key`; the next page is on its way.
+
+        This is how embargoed Zarrs are read, and open ones need not be: the bucket is faster, and knows versions.
+        """
+        page = self._zarr_files(zarr_id, "")
+        while not page.is_last:
+            last = page.items[-1].Key
+            ahead = _in_background(self._zarr_files, zarr_id, last)
+            yield _as_objects(page.items, key)
+            page = ahead.result()
+        yield _as_objects(page.items, key)
+
+    def _zarr_files(self, zarr_id: str, after: str) -> Page[_ZarrFile]:
+        """Those that come after this one. Their order is checked: whoever lists them relies on it."""
+        query = urlencode({"limit": str(self.page_size), **({"after": after} if after else {})})
+        subject = f"the files of Zarr {zarr_id}"
+        answer = self._ask(f"/zarr/{_segment(zarr_id)}/files/?{query}", _ZARR_FILES, subject).value
+        keys = [after.encode(), *(file.Key.encode() for file in answer.results)]
+        if any(later <= earlier for earlier, later in pairwise(keys)):
+            raise BadAnswer(f"{subject}: the archive lists them out of order")
+        if not answer.results and answer.next:
+            raise BadAnswer(f"{subject}: a page is empty and says that more follow")
+        return Page(0, None, answer.results, answer.next is None)
+
     def signed_url(self, asset_id: str) -> str:
         """Where the archive sends a download of this asset: a signed URL, good for some hours.
 
@@ -297,10 +337,13 @@ class ArchiveClient:
         raise BadAnswer(f"{subject}: HTTP {reply.status}: {_detail(reply) or 'no reason given'}")
 
     def _not_allowed(self, reply: Reply, subject: str) -> ArchiveError:
-        variable = self._token_variable
-        if reply.status == 401 and "invalid token" in _detail(reply).lower():
+        variable, detail = self.token_variable, _detail(reply)
+        if not detail:
+            # A proxy's or a firewall's: what it keeps from us says nothing of who may see it.
+            raise Malformed(f"HTTP {reply.status} that is not the archive's own, which says why in JSON")
+        if reply.status == 401 and "invalid token" in detail.lower():
             hint = f"check {variable}; " if variable else ""
-            return NotAllowed(
+            return TokenRefused(
                 f"{subject}: the archive does not accept the token",
                 hint=f"{hint}the archive's site shows the right one",
             )
@@ -313,6 +356,27 @@ class ArchiveClient:
             f"{subject}: the token's owner may not see this (HTTP {reply.status})",
             hint="ask an owner of the Dandiset to add that user",
         )
+
+
+def _as_objects(files: list[_ZarrFile], key: str) -> list[ObjectVersion]:
+    """Files of a Zarr as the objects of a bucket that they are, without the versions that only the bucket knows."""
+    return [
+        ObjectVersion(
+            key=key + file.Key,
+            version_id=None,
+            etag=file.ETag,
+            size=file.Size,
+            last_modified=_as_bucket_says(file.LastModified),
+            is_latest=True,
+        )
+        for file in files
+    ]
+
+
+def _as_bucket_says(time: str) -> str:
+    """A time as S3 writes it: `2026-11-20T15:32:09.000Z` for `2026-11-20 15:32:09+00:00`."""
+    found = _UTC(time)
+    return f"{found[1]}T{found[2]}.000Z" if found else time
 
 
 def _decoded(reply: Reply, decoder: _Decoder[T]) -> T:

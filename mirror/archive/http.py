@@ -25,7 +25,8 @@ from mirror.http_dates import http_date
 
 if TYPE_CHECKING:
     from requests import PreparedRequest, Response
-    from requests.adapters import HTTPAdapter
+
+    from mirror.archive.connections import Connections
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -139,7 +140,8 @@ class Http:
         self._lock = threading.Lock()
         self._counts: dict[str, Count] = {kind: Count() for kind in KINDS}
         self._answers: dict[tuple[str, str], int] = {}
-        self._opened: HTTPAdapter | None = None
+        self._opened: Connections | None = None
+        self._proxies: dict[str, dict[str, str]] = {}
 
     def __repr__(self) -> str:
         return f"Http({self.api_url!r}, {'with' if self._token else 'without'} a token)"
@@ -159,9 +161,10 @@ class Http:
             return Tally(dict(self._answers), {kind: count.bytes for kind, count in self._counts.items()})
 
     def close(self) -> None:
-        """Close idle connections, and let whoever waits for a retry give up at once."""
+        """Let whoever waits give up at once, be it for an answer or for a retry; close all connections."""
         self._closed.set()
         if self._opened:
+            self._opened.cut()
             self._opened.close()
 
     def send(
@@ -174,6 +177,7 @@ class Http:
         subject: str,
         follow: bool = True,
         max_bytes: int | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> T:
         """Ask, and return what `read` makes of the answer.
 
@@ -188,7 +192,7 @@ class Http:
             attempt += 1
             started = time.monotonic()
             try:
-                reply = self._follow(method, url, kind, subject, follow, max_bytes)
+                reply = self._follow(method, url, kind, subject, follow, max_bytes, headers or {})
                 logger.debug(
                     "%s: %d, %d bytes, %.2f s", what, reply.status, len(reply.body), time.monotonic() - started
                 )
@@ -205,10 +209,19 @@ class Http:
             logger.info("%s: %s; try %d of %d in %.1f s", what, problem.reason, attempt + 1, self._tries, wait)
             self._sleep(wait)
 
-    def _follow(self, method: str, url: str, kind: Kind, subject: str, follow: bool, max_bytes: int | None) -> Reply:
+    def _follow(
+        self,
+        method: str,
+        url: str,
+        kind: Kind,
+        subject: str,
+        follow: bool,
+        max_bytes: int | None,
+        headers: Mapping[str, str],
+    ) -> Reply:
         """One try, along redirects that stay where they are. Only a missing slash is known to need one."""
         for _ in range(MOST_REDIRECTS + 1):
-            reply = self._exchange(method, url, kind, subject, max_bytes)
+            reply = self._exchange(method, url, kind, subject, max_bytes, headers)
             location = reply.headers.get("Location")
             if not follow or reply.status not in REDIRECTS or not location:
                 return reply
@@ -225,23 +238,32 @@ class Http:
             url = target
         raise BadAnswer(f"{subject}: {method} {shown(url)}: more than {MOST_REDIRECTS} redirects")
 
-    def _exchange(self, method: str, url: str, kind: Kind, subject: str, max_bytes: int | None) -> Reply:
+    def _exchange(
+        self, method: str, url: str, kind: Kind, subject: str, max_bytes: int | None, headers: Mapping[str, str]
+    ) -> Reply:
         from requests import exceptions
+        from urllib3.exceptions import LocationValueError
 
         self._count(kind, tries=1)
         try:
             response = self._adapter().send(
-                self._prepare(method, url, kind),
+                self._prepare(method, url, kind, headers),
                 stream=True,
                 timeout=self._timeout,
                 verify=os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True,
-                proxies=_proxies(url),
+                proxies=self._proxies_for(url),
             )
-        except (exceptions.InvalidURL, exceptions.InvalidHeader, exceptions.InvalidSchema, exceptions.MissingSchema):
+        except (
+            *(exceptions.InvalidURL, exceptions.InvalidHeader, exceptions.InvalidSchema, exceptions.MissingSchema),
+            LocationValueError,  # of a host whose name cannot be one, said while it is looked up
+        ):
             raise BadAnswer(f"{subject}: {shown(url)} is no URL that can be asked") from None
         except exceptions.RequestException as error:
             self._count_answer(kind, NO_ANSWER)
             raise self._unanswered(error, method, url, subject) from None
+        except OSError as error:
+            # Before anything is asked: certificates that are not where the environment says.
+            raise Unreachable(f"{subject}: {error}") from None
         with closing(response):
             status = response.status_code
             self._count_answer(kind, str(status))
@@ -292,7 +314,7 @@ class Http:
         self._count(kind, bytes=size)
         return b"".join(chunks)
 
-    def _adapter(self) -> HTTPAdapter:
+    def _adapter(self) -> Connections:
         """The pool of connections.
 
         An adapter, not a `requests.Session`: adapters are safe to share among threads, and it is the session that
@@ -300,14 +322,23 @@ class Http:
         """
         with self._lock:
             if self._opened is None:
-                from requests.adapters import HTTPAdapter
+                from mirror.archive.connections import Connections
 
                 # Its debug lines spell out whole queries, signatures too; ours say the same without.
                 logging.getLogger("urllib3.connectionpool").setLevel(logging.WARNING)
-                self._opened = HTTPAdapter(pool_connections=8, pool_maxsize=self._pool_size, max_retries=0)
+                self._opened = Connections(pool_connections=8, pool_maxsize=self._pool_size, max_retries=0)
             return self._opened
 
-    def _prepare(self, method: str, url: str, kind: Kind) -> PreparedRequest:
+    def _proxies_for(self, url: str) -> dict[str, str]:
+        """The proxies that the environment names for this server, looked up once: of many small requests this is what
+        would cost most."""
+        server = origin(url)
+        found = self._proxies.get(server)
+        if found is None:
+            found = self._proxies[server] = _proxies(url)
+        return found
+
+    def _prepare(self, method: str, url: str, kind: Kind, more: Mapping[str, str]) -> PreparedRequest:
         from requests import Request
 
         headers = {"User-Agent": f"dandi-mirror/{__version__}"}
@@ -317,7 +348,7 @@ class Http:
                 headers["Authorization"] = f"token {self._token}"
         else:
             headers["Accept-Encoding"] = "identity"
-        return Request(method, url, headers=headers).prepare()
+        return Request(method, url, headers={**headers, **more}).prepare()
 
     def _count_answer(self, kind: Kind, status: str) -> None:
         with self._lock:

@@ -12,6 +12,14 @@ import click
 from mirror.cli.amounts import counted, human_size
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
+from mirror.cli.status_proofs import (
+    dandiset_lines,
+    finding_record,
+    here_line,
+    proof_lines,
+    proofs_record,
+    version_record,
+)
 from mirror.cli.status_records import activity_record, disk_record, job_record
 from mirror.cli.status_text import activity_lines, disk_line, failure_words, job_lines, lag_line
 from mirror.cli.sync import dandiset_identifier
@@ -77,6 +85,8 @@ def status(dandisets: tuple[str, ...], watching: bool, loaded: Loaded, as_json: 
         output.record(_record(row, settings.alarm_after), text=_line(row))
         for note in _notes(row, settings.alarm_after, now):
             output.text(f"          {note}")
+        if named:
+            _tell_versions(store, row, output)
     output.text()
     output.text(_sum(rows))
     if glance is not None:
@@ -84,6 +94,7 @@ def status(dandisets: tuple[str, ...], watching: bool, loaded: Loaded, as_json: 
             output.text(lag_line(glance.lag))
         if as_json:
             _record_work(store, glance, output)
+        _tell_proofs(store, output)
         _tell_published(settings, store, output)
 
 
@@ -114,6 +125,34 @@ def _record_work(store: Store, glance: Glance, output: Output) -> None:
     output.record(disk_record(str(store.root), glance.disk))
     for job in JOB_NAMES:
         output.record(job_record(job, glance.jobs.get(job), due.get(job)))
+
+
+def _tell_versions(store: Store, row: Row, output: Output) -> None:
+    """How much of each version can be had, by what was last seen."""
+    from mirror.store.proofs import proofs_of_dandiset
+
+    identifier = row.state.identifier
+    proofs = proofs_of_dandiset(store, identifier)
+    if output.as_json:
+        for one in proofs.versions:
+            output.record(version_record(row.path, one))
+        for subject, complaint in proofs.complaints:
+            output.record(finding_record(row.path, identifier, subject, complaint))
+    for line in dandiset_lines(identifier, proofs):
+        output.text(f"          {line}")
+
+
+def _tell_proofs(store: Store, output: Output) -> None:
+    """The same of everything."""
+    from mirror.store.proofs import held_now, proofs_of
+
+    proofs, here = proofs_of(store), held_now(store)
+    if output.as_json:
+        output.record(proofs_record(str(store.root), proofs, here))
+    if here is not None and here.keys:
+        output.text(here_line(here))
+    for line in proof_lines(proofs) if proofs is not None else ():
+        output.text(line)
 
 
 def _tell_published(settings: Settings, store: Store, output: Output) -> None:
@@ -263,7 +302,7 @@ def _notes(row: Row, alarm_after: int, now: datetime) -> list[str]:
     if state.vanished:
         notes.append(f"not in the archive any more since {state.vanished}; kept")
     if state.embargoed:
-        notes.append(f"under embargo since {state.embargoed}; kept, but in no superdataset and on no host")
+        notes.append(f"under embargo since {state.embargoed}; for the mirror's own user only, in no superdataset")
     notes += [f"version {printable(version)} not taken yet: {why}" for version, why in state.waiting.items()]
     if state.pending:
         waiting = counted(state.pending, "asset")

@@ -54,7 +54,8 @@ def _of_mark(mark: JobMark) -> str:
         return "not done yet"
     took = duration(mark.seconds) if mark.seconds >= 60 else f"{mark.seconds:.1f} s"
     when = f"{shown_time(mark.ended)}, took {took}"
-    counts = ", ".join(f"{mark.counts[name]:,} {name}" for name in COUNTED if mark.counts.get(name))
+    in_order = [*COUNTED, *(name for name in mark.counts if name not in COUNTED)]
+    counts = ", ".join(f"{mark.counts[name]:,} {name.replace('_', ' ')}" for name in in_order if mark.counts.get(name))
     if mark.requests:
         counts += f"{'; ' if counts else ''}{_of_requests(mark.requests)}"
     if mark.trouble:

@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 NextJobs = Callable[[], Mapping[JobName, datetime]]
 """Gives when each job is due. Asked from any thread."""
 
+_DOING: Mapping[JobName, str] = {
+    "maintain": "maintaining the store",
+    "content": "looking what content is asked for",
+    "verify": "looking what is to be proved",
+}
+"""What a job begins with; the others ask the archive."""
+
 
 class ActivityNotes(Listener):
     """Writes the activity file of the store at `root`, once there is one."""
@@ -39,7 +46,7 @@ class ActivityNotes(Listener):
 
     def job_began(self, job: JobName, settings: Settings) -> None:  # noqa: ARG002 - as every listener has it
         with self._lock:
-            self.under_way = UnderWay("maintaining the store" if job == "maintain" else "asking the archive")
+            self.under_way = UnderWay(_DOING.get(job, "asking the archive"))
             self._job, self._since, self._ours = job, datetime.now(UTC).isoformat(timespec="seconds"), False
 
     def job_put_off(self, job: JobName, why: str) -> None:  # noqa: ARG002

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mirror.daemon.came_of import counts_of_kept, counts_of_proved, problems_of_kept, problems_of_proved
 from mirror.errors import Stopped
 from mirror.store.job_marks import COUNTED, JobName
 from mirror.sync.engine import Report
@@ -16,6 +17,8 @@ from mirror.sync.turn import Outcome
 if TYPE_CHECKING:
     from mirror.archive.http import Tally
     from mirror.config import Settings
+    from mirror.keeping.keeping import Kept
+    from mirror.proving.verify import Proved
     from mirror.publish.hosts import HostOutcome
     from mirror.publish.publishing import Published
     from mirror.publish.superdatasets import Written
@@ -35,6 +38,8 @@ class JobReport:
     sync: Report | None = None
     published: Published | None = None
     maintained: Maintained | None = None
+    kept: Kept | None = None
+    proved: Proved | None = None
     kind: str = ""
     """the class of the error that ended it"""
     trouble: str = ""
@@ -58,6 +63,12 @@ class JobReport:
         return {name: found[name] + more.get(name, 0) for name in COUNTED}
 
     @property
+    def amounts(self) -> dict[str, int]:
+        """What came of it where it is about content."""
+        kept = counts_of_kept(self.kept) if self.kept is not None else {}
+        return kept | (counts_of_proved(self.proved) if self.proved is not None else {})
+
+    @property
     def failures(self) -> tuple[Outcome, ...]:
         """The Dandisets that failed."""
         outcomes = self.sync.outcomes if self.sync is not None else []
@@ -74,6 +85,10 @@ class JobReport:
                 found += [f"host {host.host}: {host.stopped}"] if host.stopped else []
         if self.maintained is not None:
             found += self.maintained.problems
+        if self.kept is not None:
+            found += problems_of_kept(self.kept)
+        if self.proved is not None:
+            found += problems_of_proved(self.proved)
         return tuple(found)
 
     @property
@@ -90,6 +105,7 @@ class JobReport:
             "kind": self.kind,
             "trouble": self.trouble,
             **self.counts,
+            "amounts": self.amounts,
             "failures": [_failure(outcome, alarm_after) for outcome in self.failures],
             "problems": list(self.problems),
             "maintained": _plain(self.maintained),

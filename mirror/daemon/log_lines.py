@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from mirror.daemon.came_of import words as said
 from mirror.daemon.failing import failing
 from mirror.daemon.listening import JobReport, Listener
 from mirror.daemon.troubles import TOLD_AGAIN_AFTER
@@ -97,7 +98,7 @@ class LogLines(Listener):
         # A trouble that lasts would be told of at each poll.
         level = logging.DEBUG if report.trouble and not report.stopped else logging.INFO
         facts = {"job": report.job, "seconds": round(report.seconds, 3), "kind": report.kind, "trouble": report.trouble}
-        _log(level, "job-ended", f"{report.job}: {_of_round(report)}", **facts, **report.counts)
+        _log(level, "job-ended", f"{report.job}: {_of_round(report)}", **facts, **report.counts, **report.amounts)
         for problem in report.problems:
             _log(self._level_of_problem(problem), "problem", problem, job=report.job)
 
@@ -176,6 +177,10 @@ def _of_round(report: JobReport) -> str:
         parts.append(", ".join(f"{count:,} {key}" for key, count in counts.items()))
     if report.job == "maintain" and report.maintained is not None:
         parts.append("store maintained")
+    if report.kept is not None or report.proved is not None:
+        parts.append(said(report.amounts) or "all is as it should be")
+    if report.kept is not None and report.kept.full:
+        parts.append(report.kept.full)
     if not parts and not report.trouble:
         return "nothing was due"
     took = f"{'; '.join(parts) or 'ended'} in {report.seconds:.1f} s"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -24,10 +25,10 @@ class Marks:
         self._state = state
         self.marks: dict[JobName, JobMark] = {}
 
-    def read(self, now: datetime) -> None:
-        """Take up what is noted. A job that is not has been on the timetable from now on."""
+    def read(self, now: datetime, jobs: Collection[JobName] = JOB_NAMES) -> None:
+        """Take up what is noted. One of `jobs` that is not has been on the timetable from now on."""
         self.marks = read_job_marks(self._state)
-        for job in JOB_NAMES:
+        for job in jobs:
             if job not in self.marks:
                 self._note(JobMark(job=job, since=_text(now)))
 
@@ -64,7 +65,7 @@ def marked(before: JobMark | None, report: JobReport, now: datetime) -> JobMark:
         troubled_since=(since or report.started) if troubled else None,
         troubled_count=count + 1 if troubled else 0,
         problems=_problems(before, report),
-        counts={name: count for name, count in report.counts.items() if count},
+        counts={name: count for name, count in (report.counts | report.amounts).items() if count},
         requests=_requests(report),
         store_bytes=_store_bytes(before, report),
     )

@@ -20,6 +20,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from mirror import __version__
 from mirror.daemon.listening import JobReport, Listener
+from mirror.daemon.metrics_proofs import ProofGauges
 from mirror.errors import MirrorError
 from mirror.store.disk import CACHES, CacheName, cache_written, file_system_of, free_bytes_at
 from mirror.store.job_marks import JOB_NAMES, JobName, moment_of, read_job_marks
@@ -165,7 +166,7 @@ class Figures(Listener):
             "failing_dandisets": "Dandisets that failed when they were last tried",
             "alarmed_dandisets": "Those of them that failed `alarm_after` times in a row or more",
             "vanished_dandisets": "Dandisets that are not in the archive any more, and kept",
-            "embargoed_dandisets": "Dandisets that came under embargo, and are kept",
+            "embargoed_dandisets": "Dandisets under embargo that are mirrored, or kept",
         }
         self._gauges = {name: self._gauge(name, meaning) for name, meaning in of_held.items()}
         self._resting = self._gauge(
@@ -185,6 +186,7 @@ class Figures(Listener):
         )
         for name in CACHES:
             written.labels(name).set_function(partial(self._written, name))
+        self._proofs = ProofGauges(self._gauge)
 
     def _counter(self, name: str, meaning: str, *labels: str) -> Counter:
         return Counter(PREFIX + name, meaning, labels, registry=self.registry)
@@ -266,6 +268,7 @@ class Figures(Listener):
         if store is not None:
             self._held = {state.identifier: _held(state) for state in store.states()}
             self._set()
+            self._proofs.read(store)
 
     def _read(self, identifiers: set[str]) -> None:
         store = self._opened()

@@ -20,13 +20,16 @@ from mirror.daemon.marking import Marks
 from mirror.daemon.rounds import Job
 from mirror.daemon.service import perform
 from mirror.daemon.signals import Dropped, Signals
-from mirror.daemon.times import is_missed, seconds_until_next
+from mirror.daemon.times import is_missed, planned, seconds_until_next
 from mirror.errors import Interrupted, MirrorError, SomeFailed
-from mirror.store.job_marks import JOB_NAMES, JobName
+from mirror.store.job_marks import JobName
 
 logger = logging.getLogger("mirror.daemon")
 
 COMMAND = "dandi-mirror run --once"
+
+_ASK: frozenset[JobName] = frozenset({"recheck", "content", "verify"})
+"""The jobs that ask the archive, and may take hours."""
 
 
 def once(settings: Settings, tell: Callable[[JobReport], None] | None = None) -> None:
@@ -46,9 +49,9 @@ def once(settings: Settings, tell: Callable[[JobReport], None] | None = None) ->
         try:
             with signals.may_drop():
                 for name in _due(settings, marks):
-                    if errors and name == "recheck" and not isinstance(errors[0], SomeFailed):
-                        continue  # what the poll ran into, it would, too
-                    stop.at = _end_of_turn(settings) if name == "recheck" else float("inf")
+                    if errors and name in _ASK and not isinstance(errors[0], SomeFailed):
+                        continue  # what the poll ran into, they would, too
+                    stop.at = _end_of_turn(settings) if name in _ASK else float("inf")
                     report = perform(job, name)
                     marks.ended(report)
                     if report.raised is not None:
@@ -69,7 +72,7 @@ def once(settings: Settings, tell: Callable[[JobReport], None] | None = None) ->
 
 @dataclass
 class _Stop:
-    """Told to stop; or, for a recheck that would take hours, the time of the next poll: what is left waits for that."""
+    """Told to stop; or, for what would take hours, the time of the next poll: what is left waits for that."""
 
     signals: Signals
     at: float = float("inf")
@@ -85,10 +88,9 @@ def _end_of_turn(settings: Settings) -> float:
 
 def _due(settings: Settings, marks: Marks) -> list[JobName]:
     now = datetime.now(UTC)
-    marks.read(now)
-    others = [
-        job for job in JOB_NAMES if job != "poll" and is_missed(settings.schedule, marks.marks.get(job), now, job)
-    ]
+    jobs = planned(settings)
+    marks.read(now, jobs)
+    others = [job for job in jobs if job != "poll" and is_missed(settings.schedule, marks.marks.get(job), now, job)]
     return ["poll", *others]
 
 

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from mirror.config import Settings
 from mirror.daemon.listening import JobReport, Listener
 from mirror.daemon.recheck import due_for_recheck
-from mirror.errors import Locked, MirrorError, NoStore, StoreError
+from mirror.errors import Locked, MirrorError, NoStore, Stopped, StoreError
 from mirror.publish.publishing import Published, Publisher
 from mirror.store.job_marks import JobName
 from mirror.store.maintenance import Maintained, maintain
@@ -18,6 +19,10 @@ from mirror.store.room import no_room_of
 from mirror.store.store import Store
 from mirror.sync.dandiset import layout_of
 from mirror.sync.engine import Report, sync
+
+if TYPE_CHECKING:
+    from mirror.keeping.keeping import Kept
+    from mirror.proving.verify import Proved
 
 
 @dataclass
@@ -58,6 +63,40 @@ class Job:
 
         return self._told("maintain", work)
 
+    def content(self) -> JobReport:
+        """Have the content here that the rules ask for."""
+
+        def work(outcome: _Outcome) -> None:
+            if not self.settings.content:
+                return
+            from mirror.keeping.keeping import Kept, keep  # most mirrors have no rules
+
+            Store.open(self.settings.store)  # where there is none, nothing is fetched
+            outcome.kept = Kept()
+            keep(self.settings, stop=self.stop, tell=self.listener.maintaining, command=self.command, kept=outcome.kept)
+
+        return self._told("content", work)
+
+    def verify(self, next_in_seconds: float) -> JobReport:
+        """Prove what is longest ago. `next_in_seconds`: until this is done again."""
+
+        def work(outcome: _Outcome) -> None:
+            if self.settings.schedule.verify is None:
+                return
+            from mirror.proving.rolling import prove_share
+
+            outcome.proved = prove_share(
+                self.settings,
+                seconds=next_in_seconds,
+                stop=self.stop,
+                tell=self.listener.maintaining,
+                command=self.command,
+            )
+            if outcome.proved.stopped:
+                raise Stopped(f"stopped; {outcome.proved.dandisets:,} Dandisets had their turn")
+
+        return self._told("verify", work)
+
     def _sync(self, outcome: _Outcome, named: Sequence[str], *, everything: bool) -> None:
         with Publisher(self.settings, layout_of(self.settings), self.listener, patient=True) as publisher:
             outcome.published = publisher.published
@@ -96,6 +135,8 @@ class Job:
             outcome.sync,
             outcome.published,
             outcome.maintained,
+            outcome.kept,
+            outcome.proved,
             kind=type(error).__name__ if error is not None else "",
             trouble=str(error) if error is not None else "",
             code=error.exit_code if error is not None else 0,
@@ -112,6 +153,8 @@ class _Outcome:
     sync: Report | None = None
     published: Published | None = None
     maintained: Maintained | None = None
+    kept: Kept | None = None
+    proved: Proved | None = None
 
 
 def _foreseen(error: Exception) -> MirrorError:

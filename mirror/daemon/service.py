@@ -29,11 +29,11 @@ from mirror.daemon.notify import Notifier
 from mirror.daemon.pulse import Beats, Pulse
 from mirror.daemon.rounds import Job
 from mirror.daemon.signals import Dropped, Signals
-from mirror.daemon.times import Times, seconds_until_next, when
+from mirror.daemon.times import Times, planned, seconds_until_next, when
 from mirror.daemon.troubles import Troubles, lasting
 from mirror.daemon.vitals import Vitals
 from mirror.errors import Locked, MirrorError
-from mirror.store.job_marks import JOB_NAMES, JobName, moment_of
+from mirror.store.job_marks import JobName, moment_of
 
 logger = logging.getLogger("mirror.daemon")
 
@@ -104,7 +104,7 @@ class Service:
     def run(self) -> None:
         """Until a signal says stop."""
         _log(logging.INFO, "started", _introduction(self.settings), version=__version__, store=str(self.settings.store))
-        self._marks.read(datetime.now(UTC))
+        self._marks.read(datetime.now(UTC), planned(self.settings))
         self._agenda.due("poll")
         self._plan()
         self._notifier.ready()
@@ -196,7 +196,7 @@ class Service:
     # --- times and settings ---------------------------------------------------------------------------------------
 
     def _plan(self) -> None:
-        self.times.plan(self.settings.schedule, self._marks.marks)
+        self.times.plan(self.settings.schedule, self._marks.marks, planned(self.settings))
 
     def _reload(self) -> None:
         """The settings from where they came from. Wrong ones change nothing."""
@@ -284,6 +284,10 @@ def perform(job: Job, name: JobName) -> JobReport:
         return job.poll()
     if name == "recheck":
         return job.recheck(seconds_until_next(job.settings.schedule, name, datetime.now(UTC)))
+    if name == "content":
+        return job.content()
+    if name == "verify":
+        return job.verify(seconds_until_next(job.settings.schedule, name, datetime.now(UTC)))
     return job.maintain()
 
 
@@ -316,7 +320,7 @@ def _exposition(settings: Settings, liveness: Liveness) -> Listener | None:
 
 def _introduction(settings: Settings) -> str:
     archive = settings.archive
-    times = ", ".join(f"{job} {_said(when(settings.schedule, job))}" for job in JOB_NAMES)
+    times = ", ".join(f"{job} {_said(when(settings.schedule, job))}" for job in planned(settings))
     return f"dandi-mirror {__version__}: {settings.store} mirrors {archive.instance} ({archive.api_url}); {times}"
 
 

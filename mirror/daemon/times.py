@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -11,15 +11,21 @@ from typing import Self
 from apscheduler.executors.debug import DebugExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from mirror.config import Schedule
+from mirror.config import Schedule, Settings
 from mirror.store.job_marks import JOB_NAMES, JobMark, JobName, moment_of
 from mirror.timetable import trigger
 
 logger = logging.getLogger(__name__)
 
 
+def planned(settings: Settings) -> tuple[JobName, ...]:
+    """The jobs that these settings ask for."""
+    unasked = ({"content"} if not settings.content else set()) | ({"verify"} if not settings.schedule.verify else set())
+    return tuple(job for job in JOB_NAMES if job not in unasked)
+
+
 def when(schedule: Schedule, job: JobName) -> str:
-    """The interval or cron expression of a job."""
+    """The interval or cron expression of a job that is planned."""
     text: str = getattr(schedule, job)
     return text
 
@@ -64,10 +70,15 @@ class Times:
     ) -> None:
         self._scheduler.shutdown()
 
-    def plan(self, schedule: Schedule, marks: Mapping[JobName, JobMark]) -> None:
-        """Reckon every job's next time anew. One whose time has passed since it was last done is due at once."""
+    def plan(self, schedule: Schedule, marks: Mapping[JobName, JobMark], jobs: Collection[JobName] = JOB_NAMES) -> None:
+        """Reckon the next time of each of these jobs anew. One whose time has passed since it was last done is due at
+        once. Other jobs have no times any more."""
         now = datetime.now(UTC)
         for job in JOB_NAMES:
+            if job not in jobs:
+                if self._scheduler.get_job(job) is not None:
+                    self._scheduler.remove_job(job)
+                continue
             times = trigger(when(schedule, job), schedule.jitter_seconds)
             if is_missed(schedule, marks.get(job), now, job):
                 self._due(job)

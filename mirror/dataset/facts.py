@@ -80,7 +80,7 @@ def facts_in(document: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
         doi=_line(record.get("doi")).replace("\0", "") or None,
         citation=_line(document.get("citation")),
         description=_text(document.get("description")) or "",
-        embargoed=any(one.get("status") == "dandi:EmbargoedAccess" for one in _objects(document.get("access"))),
+        embargoed=is_embargoed(document),
         subjects=subjects if isinstance(subjects, int) and not isinstance(subjects, bool) else None,
         license=_strings(document.get("license")),
         keywords=_strings(document.get("keywords")),
@@ -93,6 +93,11 @@ def facts_in(document: Mapping[str, Any], record: Mapping[str, Any]) -> Facts:
         standards=_names(_objects(summary.get("dataStandard"))),
         release_notes=_text(document.get("releaseNotes")) or "",
     )
+
+
+def is_embargoed(document: Mapping[str, Any]) -> bool:
+    """Whether a version's metadata document says that not everybody may see it."""
+    return any(one.get("status") == "dandi:EmbargoedAccess" for one in _objects(document.get("access")))
 
 
 def seen_with(draft: Facts, latest: Facts | None) -> Facts:

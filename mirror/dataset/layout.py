@@ -55,11 +55,15 @@ def datalad_config(dataset_id: str) -> bytes:
     return f'[datalad "dataset"]\n\tid = {dataset_id}\n'.encode()
 
 
-def fixed_files(dataset_id: str) -> dict[bytes, bytes]:
-    """The files that every version of a Dandiset has, whatever is in it."""
+EMBARGO_MARK = b'[dandi "dandiset"]\n\tembargo-status = EMBARGOED\n'
+"""What the configuration of a dataset under embargo says besides; where others look for it, too."""
+
+
+def fixed_files(dataset_id: str, *, embargoed: bool = False) -> dict[bytes, bytes]:
+    """The files that every version of a Dandiset has, whatever is in it. `embargoed`: a draft under embargo."""
     return {
         b".datalad/.gitattributes": DATALAD_GITATTRIBUTES,
-        b".datalad/config": datalad_config(dataset_id),
+        b".datalad/config": datalad_config(dataset_id) + (EMBARGO_MARK if embargoed else b""),
         b".gitattributes": GITATTRIBUTES,
     }
 

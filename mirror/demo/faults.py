@@ -98,6 +98,49 @@ class Redirect(Fault):
 
 
 @dataclass(frozen=True)
+class OtherETag(Fault):
+    """The honest bytes, said to be of another object: it was replaced, or a cache mixed two up."""
+
+    etag: str = "0123456789abcdef0123456789abcdef"
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        response = answer(request)
+        response.headers["ETag"] = f'"{self.etag}"'
+        return response
+
+
+class NoRanges(Fault):
+    """The whole of an object, whichever part of it was asked for: some proxies do so."""
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        return answer(replace(request, headers={**request.headers, "range": ""}))
+
+
+@dataclass(frozen=True)
+class Beyond(Fault):
+    """Another fault, on parts of an object that begin at this byte or after it; the others are given."""
+
+    first: int
+    fault: Fault
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        asked = re.match(r"bytes=(\d+)-", request.headers.get("range", ""))
+        is_beyond = asked is not None and int(asked[1]) >= self.first
+        return self.fault.apply(request, answer) if is_beyond else answer(request)
+
+
+@dataclass(frozen=True)
+class OtherPart(Fault):
+    """A part of the object that was not asked for, and said to be that one."""
+
+    first: int = 0
+    last: int = 9
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        return answer(replace(request, headers={**request.headers, "range": f"bytes={self.first}-{self.last}"}))
+
+
+@dataclass(frozen=True)
 class LostVersions(Fault):
     """A page of an S3 listing of versions that lacks its first ones and does not say so."""
 

@@ -82,6 +82,23 @@ def _pilot(archive: Publishing) -> str:
     return identifier
 
 
+def embargoed_dandiset(archive: Publishing) -> str:
+    """A Dandiset that nobody but its owner may see: two texts, two recordings, a Zarr."""
+    identifier = archive.create_dandiset(
+        "Grid cells of mice, not published yet", contributors=["Doe, Jane"], embargoed=True
+    )
+    archive.add_asset(identifier, "README.md", b"# Grid cells\n\nUnder embargo until the paper is out.\n")
+    archive.add_asset(identifier, "participants.tsv", _participants(_recording_of("G1", "20240301", 8, MOUSE)))
+    for session, seed in (("20240301", 8), ("20240302", 9)):
+        _add_recording(archive, identifier, _recording_of("G1", session, seed, MOUSE))
+    archive.add_zarr(identifier, "sub-G1/sub-G1_SPIM.ome.zarr", ome_zarr_files(sample_image(48), chunks=(16, 16)))
+    return identifier
+
+
+def _with_embargoed(archive: Publishing) -> list[str]:
+    return [*sample_dandisets(archive), embargoed_dandiset(archive)]
+
+
 def _recording_of(subject: str, session: str, seed: int, species: Species) -> Recording:
     return Recording(subject, session, seed, species, sex="F", age="P180D")
 
@@ -220,6 +237,7 @@ def one_large_zarr(archive: Publishing, *, count: int = 100_000) -> str:
 PRESETS: dict[str, Callable[[Publishing], object]] = {
     "empty": lambda archive: None,  # noqa: ARG005
     "demo": sample_dandisets,
+    "embargo": _with_embargoed,
     "bench-2000": one_large_dandiset,
     "bench-100000": lambda archive: one_large_dandiset(archive, count=100_000),
     "many-dandisets": many_dandisets,

@@ -95,7 +95,7 @@ def hosts(settings: Settings, store: Store) -> Iterator[HostRow]:
     """The hosts of the settings. Nothing is asked of them."""
     if not settings.publish.hosts:
         return
-    embargoed = {state.identifier for state in store.states() if state.embargoed}
+    embargoed = frozenset(store.embargoed())
     with store.catalogue() as catalogue:
         held = holdings(store, catalogue.standings(), embargoed)
         found = all_publications(settings, store, catalogue, held)

@@ -9,6 +9,7 @@ from mirror.dataset.facts import Facts
 from mirror.dataset.superdataset import Subject, title
 from mirror.git.objects import MODE_GITLINK
 from mirror.git.repository import Repository
+from mirror.publish.closed import all_closed
 from mirror.publish.publication import Publication, Rank, Release
 from mirror.publish.superdatasets import DRAFT, RELEASES, Holdings, subjects_of
 from mirror.store.catalogue import Catalogue, Standing
@@ -16,7 +17,7 @@ from mirror.store.store import Store
 
 
 def all_publications(settings: Settings, store: Store, catalogue: Catalogue, held: Holdings) -> list[Publication]:
-    """Everything that can be cloned here, in the order in which it is to be pushed."""
+    """Everything that can be cloned here, what is under embargo included, in the order in which it is to be pushed."""
     superdatasets = [subject for subject in subjects_of(settings, store) if store.alias(subject.name).is_symlink()]
     zarrs = {name for name in store.zarrs() if store.alias(name).is_symlink()}
     wanted: dict[str, list[bool]] = {}
@@ -29,6 +30,11 @@ def all_publications(settings: Settings, store: Store, catalogue: Catalogue, hel
                 wanted.setdefault(zarr, []).append(private)
             versions = released.get(member.identifier, [])
             dandisets.append(_dandiset(store, member.facts, mine, versions, private=private))
+    for closed in all_closed(store):
+        mine = frozenset(zarr for zarr in closed.zarrs if store.alias(zarr).is_symlink())
+        for zarr in mine:
+            wanted.setdefault(zarr, []).append(store.is_private(zarr))
+        dandisets.append(_dandiset(store, closed.facts, mine, closed.published, private=True))
     found = [_zarr(store, zarr, private=all(private)) for zarr, private in sorted(wanted.items())]
     found += sorted(dandisets, key=lambda one: one.name)
     found += [_superdataset(store, subject) for subject in superdatasets]

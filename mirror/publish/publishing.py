@@ -135,6 +135,8 @@ class Publisher:
         """A Dandiset's repository may have changed: everybody can learn of it at once."""
         store, chronicle = self._begun()
         try:
+            if store.is_embargoed(identifier) and chronicle.catalogue.standing(identifier) is not None:
+                self._tell_of_exposure(store, identifier)
             self._note(chronicle.follow(identifier))
         except (sqlite3.DatabaseError, CatalogueDamaged) as error:
             self._start_over(store, error)
@@ -142,6 +144,15 @@ class Publisher:
             raise
         except MirrorError:
             logger.debug("Dandiset %s: tried once more at the end, and told then", identifier, exc_info=True)
+
+    def _tell_of_exposure(self, store: Store, identifier: str) -> None:
+        """What came under embargo may be on hosts, where everybody saw it."""
+        if not self._settings.publish.hosts:
+            return
+        from mirror.publish.hosts import hosts_that_show
+
+        if names := hosts_that_show(identifier, self._settings.publish.hosts, store.host_marks):
+            logger.warning("Dandiset %s, which came under embargo, had been pushed to %s", identifier, ", ".join(names))
 
     def _note(self, changes: list[Change]) -> None:
         if changes:
@@ -162,8 +173,11 @@ class Publisher:
         self._note(chronicle.catch_up())
         failures = chronicle.failures
         self.published.problems = [f"Dandiset {name} is not in the catalogue: {why}" for name, why in failures.items()]
-        embargoed = {one for one, state in states.items() if state.embargoed}
-        held = cache(lambda: holdings(store, chronicle.catalogue.standings(), embargoed))
+        embargoed = frozenset(store.embargoed())
+        # What is missing of those holds nobody up, and is told to nobody.
+        states = {identifier: state for identifier, state in states.items() if identifier not in embargoed}
+        returned = frozenset(identifier for identifier, state in states.items() if state.returned)
+        held = cache(lambda: holdings(store, chronicle.catalogue.standings(), embargoed, returned))
         self._superdatasets(store, held, states, failures)
         self._hosts(store, chronicle.catalogue, held)
         chronicle.finish()

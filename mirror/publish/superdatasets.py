@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from mirror.config import Settings
 from mirror.dataset.facts import Facts, seen_with
 from mirror.dataset.identity import ALL_DANDISETS, superdataset_id
 from mirror.dataset.query import Query
-from mirror.dataset.superdataset import RELEASES_FILE, Member, SelectionLayout, Subject, place, rows
+from mirror.dataset.superdataset import RELEASES_FILE, Key, Member, SelectionLayout, Subject, place, rows
 from mirror.dataset.times import epoch
 from mirror.errors import StoreError
 from mirror.git.objects import Oid
@@ -25,6 +26,8 @@ from mirror.store.catalogue import Standing
 from mirror.store.packing import join_packs
 from mirror.store.room import check_room, telling_of_room
 from mirror.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 DRAFT = "refs/heads/draft"
 RELEASES = "refs/heads/releases"
@@ -45,7 +48,11 @@ class Holdings:
     published: Sequence[Standing]
     """all published versions, in their order"""
     embargoed: Sequence[Member] = ()
-    """Dandisets that are nobody else's business yet: they stand in no superdataset"""
+    """Dandisets that are nobody else's business yet, as they say themselves: they stand in no superdataset"""
+    withdrawn: Collection[str] = ()
+    """the identifiers of those on the store's closed side: of what was published of them before, nothing is told"""
+    returned: Collection[str] = ()
+    """the identifiers of those that were there for a while: a chain has them as if that had never been"""
 
 
 @dataclass(frozen=True)
@@ -70,8 +77,11 @@ class Written:
         return self.draft is not None or bool(self.releases)
 
 
-def holdings(store: Store, standings: Iterable[Standing], embargoed: Collection[str] = ()) -> Holdings:
-    """What the catalogue holds, in the shape that superdatasets need. `embargoed`: what came under embargo."""
+def holdings(
+    store: Store, standings: Iterable[Standing], embargoed: Collection[str] = (), returned: Collection[str] = ()
+) -> Holdings:
+    """What the catalogue holds, in the shape that superdatasets need. `embargoed`: what came under embargo;
+    `returned`: what did, and was opened again."""
     drafts: list[Standing] = []
     published: list[Standing] = []
     latest: dict[str, Facts] = {}
@@ -89,8 +99,10 @@ def holdings(store: Store, standings: Iterable[Standing], embargoed: Collection[
     ]
     return Holdings(
         [member for member in members if not _is_closed(member, embargoed)],
-        published,
-        [member for member in members if _is_closed(member, embargoed)],
+        [one for one in published if one.facts.identifier not in embargoed],
+        [member for member in members if member.facts.embargoed and member.identifier not in embargoed],
+        embargoed,
+        returned,
     )
 
 
@@ -140,7 +152,7 @@ class SuperdatasetWriter:
             self._check_room(subject, rows * (_BYTES_A_ROW if fresh else _BYTES_A_ROW_AGAIN))
             repository = self._store.create_dataset(subject.dataset_id)
             repository.repair()
-            written = self._write(subject, repository, members, holdings.published, matches, anew=anew)
+            written = self._write(subject, repository, members, holdings, matches, anew=anew)
             self._store.publish_as(subject.name, subject.dataset_id)
         join_packs(repository, f"superdataset {subject.name}")
         return written
@@ -153,19 +165,21 @@ class SuperdatasetWriter:
         subject: Subject,
         repository: Repository,
         members: Sequence[Member],
-        published: Sequence[Standing],
+        holdings: Holdings,
         matches: Callable[[Facts], bool],
         *,
         anew: bool,
     ) -> Written:
-        layout = self._layout(subject)
+        layout, published = self._layout(subject), holdings.published
         with repository.lock(), repository.writer() as writer, repository.objects(writer) as objects:
             refs = repository.refs()
+            reached = self._outdated(holdings, subject, layout, refs, matches, objects, writer)
+            anew = anew or reached is not None
             kept = {ref: oid for ref, oid in refs.items() if ref == DRAFT} if anew else refs
             chain = self._chain(subject, layout, kept, objects, writer)
-            chain.extend(self._known(chain, published, matches), matches)
+            chain.extend(self._known(chain, published, matches, reached or chain.reached), matches)
             if anew:
-                self._check_anew(subject, refs, chain, objects)
+                self._check_anew(subject, refs, chain, objects, holdings.withdrawn)
             mine = {member.identifier for member in members}
             state = DraftState(members, [one for one in published if one.facts.identifier in mine])
             updates: dict[str, Oid | None] = {**dict.fromkeys(refs.keys() - kept.keys()), **chain.updates}
@@ -186,6 +200,39 @@ class SuperdatasetWriter:
             tuple(chain.late),
             self._lacking(chain, published, matches),
         )
+
+    def _outdated(
+        self,
+        holdings: Holdings,
+        subject: Subject,
+        layout: SelectionLayout,
+        refs: dict[str, Oid],
+        matches: Callable[[Facts], bool],
+        objects: Objects,
+        writer: PackWriter,
+    ) -> Key | None:
+        """How far a chain goes that is to be written anew: it names what came under embargo, or lacks what returned and
+        belongs before its end. None where there is no such thing."""
+        if not (holdings.withdrawn or holdings.returned) or RELEASES not in refs:
+            return None
+        before = self._chain(subject, layout, refs, objects, writer)
+        reached, listed = before.reached, before.tables.listed
+        named = {identifier for identifier, _ in listed}.intersection(holdings.withdrawn)
+        lacking = {
+            one.facts.identifier
+            for one in holdings.published
+            if one.facts.identifier in holdings.returned
+            and (one.facts.identifier, one.facts.version) not in listed
+            and reached is not None
+            and place(one.facts) < reached
+            and matches(one.facts)
+        }
+        if not named and not lacking:
+            return None
+        what = [f"without {', '.join(sorted(named))}"] if named else []
+        what += [f"with {', '.join(sorted(lacking))}"] if lacking else []
+        logger.warning("superdataset %s: its releases are written anew, %s", subject.name, " and ".join(what))
+        return reached
 
     def _layout(self, subject: Subject) -> SelectionLayout:
         select = self._settings.select
@@ -212,9 +259,10 @@ class SuperdatasetWriter:
             seconds=commit.committer.seconds if commit is not None else 0,
         )
 
-    def _known(self, chain: Chain, published: Sequence[Standing], matches: Callable[[Facts], bool]) -> list[Standing]:
-        """The published versions up to the horizon, and up to where the chain is: it never goes back."""
-        reached = chain.reached
+    def _known(
+        self, chain: Chain, published: Sequence[Standing], matches: Callable[[Facts], bool], reached: Key | None
+    ) -> list[Standing]:
+        """The published versions up to the horizon, and up to where the chain is, or was: it never goes back."""
         return [
             one
             for one in published
@@ -235,12 +283,15 @@ class SuperdatasetWriter:
             if self._settings.select.includes(one.facts.identifier) and matches(one.facts)
         )
 
-    def _check_anew(self, subject: Subject, refs: dict[str, Oid], chain: Chain, objects: Objects) -> None:
-        """A chain that is written anew must not lose what the old one had."""
+    def _check_anew(
+        self, subject: Subject, refs: dict[str, Oid], chain: Chain, objects: Objects, withdrawn: Collection[str]
+    ) -> None:
+        """A chain that is written anew must not lose what the old one had, but for what was withdrawn."""
         if RELEASES not in refs:
             return
         before = rows(objects.blob(objects.tree(objects.commit(refs[RELEASES]).tree)[RELEASES_FILE].oid))
-        lost = {(row["dandiset"], row["version"]) for row in before} - chain.tables.listed.keys()
+        kept = {(row["dandiset"], row["version"]) for row in before if row["dandiset"] not in withdrawn}
+        lost = kept - chain.tables.listed.keys()
         if subject.where is None and lost:
             raise StoreError(
                 f"written anew, the chain would lose {len(lost)} releases, as it waits for {self._horizon.waits_for}",

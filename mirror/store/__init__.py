@@ -7,5 +7,10 @@ to what the repositories hold, `resolving` answers from it, `overview` tells wha
 what is done there: by `activity`, `job_marks` and `disk`. `room` knows when a disk is full, `packing` and `maintenance`
 keep repositories small, `owner` keeps strangers out, `resting` says how long what failed is left alone.
 
+`sides` are the two places of datasets, open and under embargo; `moving` takes one across, and `opening` makes it anew
+for that. `contents` is the bytes in the repositories, `locations` what the git-annex branch says of them,
+`content_book` their sum, `version_keys` which of them a version has. `ledger` is what was proved, and `proofs` what that
+comes to.
+
 Imports `git`, `dataset`, `annex`, `errors`; `sync`, `publish` and `cli` import it.
 """

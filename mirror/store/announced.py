@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mirror.git.objects import Oid
 from mirror.store.catalogue.cataloguing import Told
-from mirror.store.feed import Feed, read_changes
+from mirror.store.feed import Change, Feed, read_changes
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Announced:
         start = end if end < feed.end else 0  # a shorter one is another
         for _, change in read_changes(feed.path, start):
             if change.serial > serial:
-                values = (change.dandiset, change.version, change.old, change.new, change.annex)
-                self._db.execute("INSERT INTO announced VALUES (?, ?, ?, ?, ?)", values)
+                self._keep(change)
                 serial = change.serial
         self.note(serial, feed.end)
 
@@ -59,6 +58,18 @@ class Announced:
             return None
         annex = rows[-1][3]
         return Earlier({row[:3] for row in rows}, bytes.fromhex(annex) if annex is not None else None)
+
+    def keep_all(self, identifier: str, feed: Feed) -> None:
+        """Keep all that the feed has of a Dandiset which leaves the catalogue: should it return, that is not announced
+        again."""
+        self.forget(identifier)
+        for _, change in read_changes(feed.path):
+            if change.dandiset == identifier:
+                self._keep(change)
+
+    def _keep(self, change: Change) -> None:
+        values = (change.dandiset, change.version, change.old, change.new, change.annex)
+        self._db.execute("INSERT INTO announced VALUES (?, ?, ?, ?, ?)", values)
 
     def forget(self, identifier: str) -> None:
         self._db.execute("DELETE FROM announced WHERE dandiset = ?", (identifier,))

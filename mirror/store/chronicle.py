@@ -71,7 +71,8 @@ class Chronicle:
             self._note_finished(finished=True)
 
     def follow(self, identifier: str) -> list[Change]:
-        """Bring the catalogue up to where this Dandiset's branches are, and announce what moved."""
+        """Bring the catalogue up to where this Dandiset's branches are, and announce what moved; of one under embargo
+        nothing is catalogued, nor announced."""
         try:
             with telling_of_room():
                 changes = self._follow(identifier)
@@ -122,8 +123,9 @@ class Chronicle:
 
     def _follow(self, identifier: str) -> list[Change]:
         repository = self._store.repository(identifier)
-        tips = Tips.of(repository.refs())
-        if tips == Tips() and self._store.alias(identifier).is_symlink():
+        closed = self._store.is_embargoed(identifier)
+        tips = Tips.of(repository.refs()) if not closed else Tips()
+        if not closed and tips == Tips() and self._store.alias(identifier).is_symlink():
             raise StoreError(f"Dandiset {identifier} has lost its branches", hint=f"restore {repository.path}")
         if tips == Tips.catalogued(self._db, identifier):
             return []
@@ -132,6 +134,8 @@ class Chronicle:
             cataloguer = DandisetCataloguer(self._db, identifier)
             if tips == Tips():
                 cataloguer.forget()
+                if closed:
+                    self._announced.keep_all(identifier, self._feed)
                 return []
             known = cataloguer.tips
             with repository.objects() as objects:

@@ -68,7 +68,7 @@ class Glances:
     def __init__(self, store: Store, identifiers: Collection[str] = ()) -> None:
         self._store = store
         self._wanted = frozenset(identifiers)
-        self._folder = store.root / "state"
+        self._folder = store.open_side.state
         self._states: dict[str, tuple[tuple[int, int], DandisetState]] = {}
 
     def look(self) -> Glance:
@@ -101,12 +101,14 @@ class Glances:
 
     def _files(self) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """The files that marks are in; none where their folder was lost, which the next sync makes anew."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(self._folder / "dandisets") as entries:
-            for entry in entries:
-                identifier = entry.name.removesuffix(_SUFFIX)
-                is_one = entry.name.endswith(_SUFFIX) and identifier.isdecimal()
-                if is_one and (not self._wanted or identifier in self._wanted):
-                    yield identifier, entry
+        for side in (self._store.open_side, self._store.closed_side):
+            # What is under embargo, its owner alone may look at.
+            with contextlib.suppress(FileNotFoundError, PermissionError), os.scandir(side.state / "dandisets") as found:
+                for entry in found:
+                    identifier = entry.name.removesuffix(_SUFFIX)
+                    is_one = entry.name.endswith(_SUFFIX) and identifier.isdecimal()
+                    if is_one and (not self._wanted or identifier in self._wanted):
+                        yield identifier, entry
 
     def _last_changes(self) -> Iterator[Change]:
         for change in reversed(last_changes(self._store.changes)):

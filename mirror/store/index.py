@@ -121,6 +121,15 @@ class Index:
             )
             self._db.execute("INSERT OR REPLACE INTO draft VALUES (?, ?)", (dandiset, oid))
 
+    def forget_draft(self, dandiset: str) -> None:
+        """Drop what is kept of a Dandiset's draft."""
+        self._whole(lambda: self._forget_draft(dandiset))
+
+    def _forget_draft(self, dandiset: str) -> None:
+        with transaction(self._db, self._path):
+            for table in ("asset", "draft"):
+                self._db.execute(f"DELETE FROM {table} WHERE dandiset = ?", (dandiset,))
+
     def _whole(self, work: Callable[[], T]) -> T:
         """Do it; once more, with an empty file, should this one turn out to be damaged further inside."""
         try:

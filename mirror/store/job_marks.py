@@ -15,8 +15,8 @@ import msgspec
 
 from mirror.store.files import remove_temporaries, write_file
 
-JobName = Literal["poll", "recheck", "maintain"]
-JOB_NAMES: tuple[JobName, ...] = ("poll", "recheck", "maintain")
+JobName = Literal["poll", "recheck", "maintain", "content", "verify"]
+JOB_NAMES: tuple[JobName, ...] = ("poll", "recheck", "maintain", "content", "verify")
 """In the order in which they are done when all are due."""
 
 COUNTED = ("changed", "unchanged", "failed", "vanished", "embargoed", "resting", "left")

@@ -35,13 +35,17 @@ def exclusive(path: Path, command: str) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise Locked(f"the store is in use by {_describe(handle)}", hint="wait for it to end, or stop it") from None
-        holder = Holder(os.getpid(), socket.gethostname(), command, datetime.now(UTC).isoformat(timespec="seconds"))
+        pid = os.getpid()
+        holder = Holder(pid, socket.gethostname(), command, datetime.now(UTC).isoformat(timespec="seconds"))
         os.ftruncate(handle, 0)
         _write(handle, msgspec.json.encode(holder))
         try:
             yield
         finally:
-            os.ftruncate(handle, 0)
+            # A process that was forked meanwhile shares the lock: it is not to let go of it, nor to keep it.
+            if os.getpid() == pid:
+                os.ftruncate(handle, 0)
+                fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 

@@ -56,7 +56,8 @@ def maintain(store: Store, *, stop: Callable[[], bool], tell: Callable[[str], No
     # What frees room comes before what needs some.
     work.prune()
     work.tend_all()
-    index = work.check_cache(store.index_path, lambda: discard(store.index_path))
+    checked = [work.check_index(side.index_path) for side in store.sides()]
+    index: Checked = "made anew" if "made anew" in checked else "ok"
     catalogue = work.check_cache(store.catalogue_path, work.forget_catalogue)
     tell("the store's size")
     size = bytes_on_disk(store.root, stop)
@@ -117,6 +118,9 @@ class _Maintenance:
                 self.tell(f"{name}: one pack of many")
                 self.repacked += repack(repository, name)
 
+    def check_index(self, path: Path) -> Checked:
+        return self.check_cache(path, lambda: discard(path))
+
     def check_cache(self, path: Path, forget: Callable[[], None]) -> Checked:
         """Throw it away if it is damaged; give room back if much of it is empty."""
         self.go_on()
@@ -151,10 +155,8 @@ class _Maintenance:
 
     def _name_of(self, folder: Path) -> str:
         """What people call a repository."""
-        inside = folder.relative_to(self.store.public)
-        return self._names.get(f"../{inside}", str(inside))
+        return self._names.get(folder, f"{folder.parent.name}/{folder.name}")
 
     @cached_property
-    def _names(self) -> dict[str, str]:
-        aliases = (path for path in (self.store.public / "alias").iterdir() if path.is_symlink())
-        return {str(alias.readlink()): alias.name for alias in aliases}
+    def _names(self) -> dict[Path, str]:
+        return {folder: name for side in self.store.sides() for name, folder in side.addresses()}

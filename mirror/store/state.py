@@ -88,7 +88,11 @@ class DandisetState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     vanished: str | None = None
     """when it was first missing from the archive"""
     embargoed: str | None = None
-    """when it was first seen to have come under embargo, having been mirrored before"""
+    """since when it is on the store's closed side: it was first seen under embargo then"""
+    zarrs_closed: tuple[str, ...] = ()
+    """ids of Zarrs that could not be opened with it, and still are on the closed side"""
+    returned: bool = False
+    """it is public again, with all that was published of it before it came under embargo"""
     failure: Failure | None = None
 
 

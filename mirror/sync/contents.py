@@ -25,11 +25,14 @@ _AT_ONCE = 64
 class Contents:
     """Fetches for one Dandiset. What it cannot have although the Dandiset goes on without is in `complaints`."""
 
-    def __init__(self, connection: Connection, index: Index, identifier: str, *, version_ids: bool) -> None:
+    def __init__(
+        self, connection: Connection, index: Index, identifier: str, *, version_ids: bool, embargoed: bool = False
+    ) -> None:
         self._connection = connection
         self._index = index
         self._identifier = identifier
         self._version_ids = version_ids
+        self._embargoed = embargoed
         self.complaints: list[str] = []
 
     def texts(self, entries: Iterable[AssetEntry], add: Callable[[bytes], T]) -> dict[str, T]:
@@ -54,9 +57,9 @@ class Contents:
         return added
 
     def _text(self, entry: AssetEntry) -> bytes:
-        location = self.location(entry)
+        location = None if self._embargoed else self.location(entry)
         try:
-            content = self._connection.bucket.fetch(location, max_bytes=entry.size)
+            content = self._connection.bucket.fetch(location or self._signed_url(entry), max_bytes=entry.size)
         except MirrorError as error:
             # That nobody answered is no word on this content.
             kind = Unreachable if isinstance(error, Unreachable) else ContentRefused
@@ -71,6 +74,13 @@ class Contents:
                 f" what the bucket holds has {found} ({len(content)} bytes)"
             )
         return content
+
+    def _signed_url(self, entry: AssetEntry) -> str:
+        """Where the archive sends those who may read it. Never shown: whoever has it may read it, too."""
+        url = self._connection.client.signed_url(entry.held.asset_id)
+        if not content_url_allowed(url, self._connection.hosts):
+            raise ContentRefused(f"its download leads to a place that is not the archive's, {shown(url)}")
+        return url
 
     def location(self, entry: AssetEntry) -> S3Location:
         """Where an asset's bytes are; an address that is not the archive's is refused, never asked."""

@@ -8,20 +8,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
 from mirror.annex.remotes import dandiapi_remote
+from mirror.archive.client import OPEN
 from mirror.archive.records import VersionSummary
 from mirror.config import Settings
 from mirror.dataset.assets import ZARR
 from mirror.dataset.commits import Changes
+from mirror.dataset.facts import is_embargoed
 from mirror.dataset.identity import api_remote_uuid
 from mirror.dataset.layout import Layout
 from mirror.dataset.names import warnings_for
+from mirror.errors import Moving
 from mirror.git.repository import Repository
 from mirror.store.index import Index
+from mirror.store.moving import begin_anew
 from mirror.store.packing import join_packs
 from mirror.store.state import DandisetState, Holding
 from mirror.store.store import Store
@@ -78,19 +83,26 @@ class DandisetSync:
     connection: Connection
     identifier: str
     everything: bool = False
+    embargoed: bool = False
+    """nobody else may see it: its keys get addresses at the API only, which asks for a token"""
     ahead: Ahead = NOTHING_AHEAD
     tell: Callable[[str], None] | None = None
     """is told how far it is"""
 
     def run(self, state: DandisetState) -> Synced:
         with ExitStack() as stack:
-            index = stack.enter_context(self.store.index())
-            spool = stack.enter_context(Spool(self.store.temporary))
+            index = stack.enter_context(self.store.index(private=self.embargoed))
+            spool = stack.enter_context(Spool(self._scratch))
             name = f"Dandiset {self.identifier}"
+            begin_anew(self.store, self.store.dataset_id(self.identifier))
             repository = stack.enter_context(opened(self.store.create_repository(self.identifier), name))
             synced = self._sync(state, repository, index, spool)
             join_packs(repository, name)
             return synced
+
+    @property
+    def _scratch(self) -> Path:
+        return self.store.side(private=self.embargoed).temporary
 
     def _sync(self, state: DandisetState, repository: Repository, index: Index, spool: Spool) -> Synced:
         layout, client, instance = layout_of(self.settings), self.connection.client, self.connection.instance
@@ -111,6 +123,7 @@ class DandisetSync:
                 objects,
                 api,
                 remote,
+                embargoed=self.embargoed,
             )
             reader = Reader(
                 client,
@@ -128,18 +141,30 @@ class DandisetSync:
                 ),
                 mirrored,
                 objects,
-                self.store.temporary,
+                self._scratch,
                 frozenset({api_host, urlsplit(client.api_url).netloc}),
                 zarrs if layout.zarrs else None,
                 skipped=frozenset(skip.version for skip in skips),
                 listed=lambda missing: self._note_awaited(state, missing),
             )
             reading = reader.read(state, everything=self.everything)
+            self._check_openness(reading)
             contents = Contents(
-                self.connection, index, self.identifier, version_ids=self.settings.archive.s3_version_ids
+                self.connection,
+                index,
+                self.identifier,
+                version_ids=self.settings.archive.s3_version_ids,
+                embargoed=self.embargoed,
             )
             written = DandisetWriter(
-                Subject(self.identifier, self.store.dataset_id(self.identifier), instance.url, layout, skips),
+                Subject(
+                    self.identifier,
+                    self.store.dataset_id(self.identifier),
+                    instance.url,
+                    layout,
+                    skips,
+                    embargoed=self.embargoed,
+                ),
                 mirrored,
                 objects,
                 writer,
@@ -170,6 +195,13 @@ class DandisetSync:
             zarrs_unreached=bool(zarrs.failed) and zarrs.unreached == zarrs.failed.keys(),
             wrote=bool(written.updates),
         )
+
+    def _check_openness(self, reading: Reading) -> None:
+        """It may have come under embargo since the poll; then its own document says so, and nothing was written yet."""
+        if self.embargoed or not is_embargoed(reading.draft.metadata):
+            return
+        if self.connection.client.dandiset(self.identifier).embargo_status != OPEN:
+            raise Moving(f"Dandiset {self.identifier} came under embargo just now; the next sync sees to it")
 
     def _note_awaited(self, state: DandisetState, missing: list[VersionSummary]) -> None:
         """Published versions that are missing here: should reading them fail, others still have to wait for them."""

@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -23,13 +23,14 @@ from mirror.store.state import DandisetState
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
 from mirror.sync.dandiset import layout_of
+from mirror.sync.embargo import admit, begin_opening, is_exposed, open_up, withdraw
 from mirror.sync.frontier import note_frontier
 from mirror.sync.outage import Judge, judge_of
 from mirror.sync.patience import rests, seen_of
 from mirror.sync.poll import Poll, poll
 from mirror.sync.report import Follower, Report, Watcher
 from mirror.sync.repositories import repair
-from mirror.sync.turn import Outcome, failed, now
+from mirror.sync.turn import Outcome, failed, is_to_be_opened, now
 from mirror.sync.work import DandisetWork, work_through
 
 __all__ = ["Follower", "Report", "Watcher", "sync"]
@@ -177,6 +178,7 @@ class _Turns:
 
     def outcomes(self) -> Generator[Outcome, None, None]:
         """How it went with each Dandiset that is to be looked at. Ends in an error when the run is cut short."""
+        yield from self._withdrawn()
         yield from self._without_a_turn()
         self.sync.report.left = len(self.found.moved)
         judge = judge_of(self.sync.connection, self.sync.settings.archive.s3_endpoint)
@@ -186,12 +188,68 @@ class _Turns:
                     self._acquit(outcome.identifier)
                 else:
                     self.sync.report.left -= 1
-                    yield outcome
+                    yield self._opened(outcome)
         if judge.down is not None:
             raise ArchiveDown(judge.down, hint="what is left is tried again by the next sync")
         if self.sync.report.left:
             count = self.sync.report.left
             raise Stopped(f"stopped: {count} Dandiset{'s' if count > 1 else ''} had no turn yet")
+
+    def _withdrawn(self) -> Iterator[Outcome]:
+        """Take from what is public whatever came under embargo, before anything else is done. What cannot be has no
+        turn, and is told of."""
+        for identifier in sorted({*self.found.closed, *self.found.embargoed}):
+            try:
+                if is_exposed(self.store, identifier):
+                    withdraw(self.store, identifier, now())
+                    self._follow(identifier)
+                elif identifier in self.found.closed:
+                    admit(self.store, identifier, now())
+            except (MirrorError, OSError) as error:
+                if (full := no_room_of(error)) is not None:
+                    raise full from error
+                for turns in (self.found.moved, self.found.embargoed):
+                    if identifier in turns:
+                        turns.remove(identifier)
+                message = f"came under embargo, and cannot be withdrawn from what is public: {error}"
+                yield Outcome(identifier, "failed", message, kind=type(error).__name__)
+
+    def _follow(self, identifier: str) -> None:
+        if self.sync.follower is not None:
+            self.sync.follower.moved(identifier)
+
+    def _is_opening(self, identifier: str) -> bool:
+        """Whether it is under embargo no more, but still on the store's closed side."""
+        return identifier not in self.found.closed and self.store.is_embargoed(identifier)
+
+    def _begin_opening(self, identifier: str) -> None:
+        try:
+            begin_opening(self.store, identifier)
+        except (MirrorError, OSError) as error:
+            if (full := no_room_of(error)) is not None:
+                raise full from error
+            logger.warning("Dandiset %s cannot be opened: %s", identifier, error)  # and its turn fails
+
+    def _opened(self, outcome: Outcome) -> Outcome:
+        """What was read in full after its embargo ended is made public."""
+        if not outcome.may_be_opened:
+            return outcome
+        was_closed = self.store.is_embargoed(outcome.identifier)
+        try:
+            open_up(self.store, outcome.identifier)
+        except (MirrorError, OSError) as error:
+            if (full := no_room_of(error)) is not None:
+                raise full from error
+            message = f"is under embargo no more, and cannot be made public: {error}"
+            state = failed(self.store.state(outcome.identifier), type(error).__name__, message, now())
+            self.store.save_state(state)
+            return Outcome(outcome.identifier, "failed", message, outcome.path, kind=type(error).__name__)
+        if not was_closed:
+            return outcome
+        result = "changed" if outcome.result == "unchanged" else outcome.result
+        message = f"under embargo no more; {outcome.message}"
+        path = str(self.store.alias(outcome.identifier))
+        return replace(outcome, result=result, message=message, path=path)
 
     def _without_a_turn(self) -> Iterator[Outcome]:
         for identifier in self.found.missing:
@@ -217,8 +275,17 @@ class _Turns:
 
     def _turns(self, judge: Judge) -> Generator[Outcome, None, None]:
         layout = layout_of(self.sync.settings).trailer
+        for one in self.found.moved:
+            if one not in self.found.closed and is_to_be_opened(self.store, one):
+                self._begin_opening(one)
         work = [
-            DandisetWork(one, everything=self.sync.everything, seen=seen_of(self.found.listed[one], layout))
+            DandisetWork(
+                one,
+                # No asset's `modified` tells of the end of an embargo.
+                everything=self.sync.everything or self._is_opening(one),
+                seen=seen_of(self.found.listed[one], layout),
+                embargoed=one in self.found.closed,
+            )
             for one in self.found.moved
         ]
         return work_through(
@@ -264,14 +331,11 @@ def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:
 
 
 def _embargoed(store: Store, identifier: str) -> Outcome:
-    """A Dandiset under embargo: what was mirrored of it before is kept, and marked, and goes nowhere any more."""
+    """A Dandiset under embargo that is not to be mirrored: what was mirrored of it before is kept, where nobody else
+    sees it."""
     state = store.state(identifier)
     if state.synced is None:
         return Outcome(identifier, "embargoed", "embargoed: not mirrored yet")
-    if state.embargoed is None:
-        state = msgspec.structs.replace(state, embargoed=now())
-        store.save_state(state)
-        store.forget_published()
     message = f"is under embargo since {state.embargoed}; what was mirrored before is kept"
     return Outcome(identifier, "embargoed", message, path=str(store.alias(identifier)))
 

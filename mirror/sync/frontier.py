@@ -33,6 +33,8 @@ def note_frontier(
         earlier = None
     states = {identifier: state for identifier, state in states.items() if settings.select.includes(identifier)}
     absent = _absent(settings, opened, found, states, earlier)
+    # Of those under embargo nothing but that they do not show is anybody's business.
+    states = {identifier: state for identifier, state in states.items() if state.embargoed is None}
     waited_for = {one for one, since in absent.items() if opened - moment(since) < ABSENCE_PATIENCE}
     unknown = {*_unlisted(store, found, states), *waited_for}
     frontier = Frontier(
@@ -60,6 +62,8 @@ def _unlisted(store: Store, found: Poll, states: Mapping[str, DandisetState]) ->
     skips = {(skip.dandiset, skip.version) for skip in store.skips()}
     unlisted = []
     for identifier in (*found.moved, *found.resting):
+        if identifier in found.closed:
+            continue
         latest = found.listed[identifier].most_recent_published_version
         state = states.get(identifier)
         known = {*state.versions, *state.awaited} if state is not None else set()

@@ -44,6 +44,8 @@ class Subject:
     layout: Layout
     skips: tuple[Skip, ...] = ()
     """published versions that are left out"""
+    embargoed: bool = False
+    """its draft is marked so; what is published looks the same for ever"""
 
     def layout_at(self, created: str) -> str:
         """The layout of a version made then: it names the skipped ones that would stand before it."""
@@ -151,7 +153,7 @@ class HistoryWriter:
             links=seen.links,
         )
         files = {
-            **fixed_files(self._subject.dataset_id),
+            **fixed_files(self._subject.dataset_id, embargoed=self._subject.embargoed and seen.info.version == "draft"),
             b"dandiset.yaml": dandiset_yaml(document),
             VERSION_FILE: version_file,
         }

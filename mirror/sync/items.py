@@ -13,7 +13,7 @@ from mirror.archive.http import Tally
 from mirror.config import Settings
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
-from mirror.sync.turn import Outcome, sync_one
+from mirror.sync.turn import Outcome, store_of_turn, sync_one
 from mirror.sync.zarr.ahead import NOTHING_AHEAD, Ahead, Wanted, ZarrDone, ZarrsFirst, record_ahead
 
 
@@ -25,6 +25,8 @@ class DandisetWork:
     everything: bool = False
     seen: str = ""
     """what the archive's list had of it"""
+    embargoed: bool = False
+    """it is under embargo, and mirrored on the store's closed side"""
     ahead: Ahead = NOTHING_AHEAD
     """whether its Zarrs may be recorded ahead of it, and what came of those that were"""
 
@@ -58,6 +60,7 @@ def perform(
 ) -> Performed:
     """Do it. Whatever is wrong with the Dandiset or the Zarr is in the result; what is raised ends the whole run."""
     if isinstance(item, ZarrWork):
+        store = store_of_turn(store, item.identifier, embargoed=item.wanted.subject.embargoed)
         done = record_ahead(settings, store, connection, item.wanted, everything=item.everything, tell=tell)
         return Performed(zarr=done)
     try:
@@ -68,6 +71,7 @@ def perform(
             item.identifier,
             everything=item.everything,
             seen=item.seen,
+            embargoed=item.embargoed,
             ahead=item.ahead,
             tell=tell,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -19,17 +20,25 @@ from mirror.sync.trees import annex_key, counts_with_records
 
 Facts = dict[str, KeyFacts]
 
+_DOWNLOAD = re.compile(r"/assets/([0-9a-f-]{36})/download/$").search
+
 
 class KeyGatherer:
     """Gathers facts over the observations of one sync, oldest first, against what the branch says already.
 
-    With `versions_again`, an S3 address that is recorded without its version id counts as not recorded.
+    With `versions_again`, an S3 address that is recorded without its version id counts as not recorded. `embargoed`
+    keys get no S3 address, but that of a download from the API for as long as the asset is there.
     """
 
-    def __init__(self, branch: BranchWriter, *, metadata: bool, versions_again: bool = False) -> None:
+    def __init__(
+        self, branch: BranchWriter, *, metadata: bool, versions_again: bool = False, embargoed: bool = False
+    ) -> None:
         self._branch = branch
         self._metadata = metadata
         self._versions_again = versions_again
+        self._embargoed = embargoed
+        self._present: frozenset[str] = frozenset()
+        """the ids of the assets of the version in hand; of one under embargo"""
         self._turn = -1
         self._known: dict[str, set[str]] = {}
         self.facts: Facts = {}
@@ -42,6 +51,8 @@ class KeyGatherer:
         `tree` is the tree that was written for the version.
         """
         self._turn += 1
+        if self._embargoed:
+            self._present = frozenset(held.asset_id for held in seen.assets.values())
         for entry in seen.entries:
             if entry.held.kind == ANNEXED:
                 self._take(annex_key(entry), entry, release=release)
@@ -51,22 +62,35 @@ class KeyGatherer:
                 self._take_fields(self.facts.setdefault(key, KeyFacts()), fields)
 
     def _take(self, key: str, entry: AssetEntry, *, release: bool) -> None:
+        first = key not in self.facts
+        facts = self._facts_of(key)
+        known = self._known.get(key)
+        # The first asset's download address, and those of published ones: these stay valid.
+        if release or (first and not known) or (self._embargoed and not self._can_be_had(key)):
+            api_url = entry.api_url
+            if api_url and not (known and api_url in known) and api_url not in facts.urls:
+                facts.urls += (api_url,)
+        self._take_s3(entry, key)
+        self._take_fields(facts, entry.fields)
+
+    def _facts_of(self, key: str) -> KeyFacts:
         facts = self.facts.get(key)
-        first = facts is None
         if facts is None:
             facts = self.facts[key] = KeyFacts()
             if not self._branch.is_new and (urls := self._branch.urls(key)):
                 self._known[key] = urls
-        known = self._known.get(key)
-        # The first asset's download address, and those of published ones: these stay valid.
-        if release or (first and not known):
-            api_url = entry.api_url
-            if api_url and not (known and api_url in known) and api_url not in facts.urls:
-                facts.urls += (api_url,)
+        return facts
+
+    def _can_be_had(self, key: str) -> bool:
+        """Whether an asset of the version in hand is one of those where the key is to be had."""
+        urls = (*self._known.get(key, ()), *self.facts[key].urls)
+        return any(found[1] in self._present for url in urls if (found := _DOWNLOAD(url)) is not None)
+
+    def _take_s3(self, entry: AssetEntry, key: str) -> None:
         assert entry.s3_url is not None
-        if not (known and self._has(known, entry.s3_url)):
+        known = self._known.get(key)
+        if not (self._embargoed or (known and self._has(known, entry.s3_url))):
             self.unrecorded.append((entry, key))
-        self._take_fields(facts, entry.fields)
 
     def _has(self, known: set[str], s3_url: str) -> bool:
         if s3_url in known and not self._versions_again:

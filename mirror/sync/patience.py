@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from mirror.archive.client import OPEN
 from mirror.archive.records import DandisetSummary
 from mirror.store.resting import end_of_rest, is_resting
 from mirror.store.state import DandisetState, Failure
@@ -22,6 +23,7 @@ def seen_of(summary: DandisetSummary, layout: str) -> str:
     """What the archive lists of a Dandiset, and how it would be written, in short."""
     draft, latest = summary.draft_version, summary.most_recent_published_version
     parts = [draft.modified if draft is not None else "-"]
+    parts += [summary.embargo_status] if summary.embargo_status != OPEN else []
     parts += [latest.version, latest.modified] if latest is not None else []
     return " ".join([*parts, layout])
 

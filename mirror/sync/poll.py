@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from itertools import islice
 
-from mirror.archive.client import ArchiveClient
+from mirror.archive.client import OPEN, ArchiveClient
 from mirror.archive.records import DandisetSummary, Unreadable
 from mirror.config import Settings
 from mirror.dataset.times import moment
-from mirror.errors import ArchiveError, BadAnswer, NotAllowed, NotFound, RecordRefused, Unreachable
+from mirror.errors import ArchiveError, BadAnswer, NotAllowed, NotFound, RecordRefused, TokenRefused, Unreachable
 from mirror.store.state import DandisetState
 from mirror.sync.patience import rests, seen_of
+
+logger = logging.getLogger(__name__)
 
 NAMED_SINGLY = 3
 """Up to so many Dandisets named on the command line are asked for one by one, more by the list of them all."""
 
 BELIEVED_LACKING = 3
 """More Dandisets than this missing from the list although they are there, or may be: something is wrong with the
-archive."""
-
-OPEN = "OPEN"
+archive. Likewise of those that were open, and refused from now on."""
 
 
 @dataclass
@@ -40,6 +42,9 @@ class Poll:
     lacking: list[str] = field(default_factory=list)
     """there, although the list does not have them"""
     embargoed: list[str] = field(default_factory=list)
+    """those that are not to be mirrored as long as they are"""
+    closed: set[str] = field(default_factory=set)
+    """those of the moved, still and resting ones that are under embargo, and mirrored on the store's closed side"""
     unreadable: list[Unreadable] = field(default_factory=list)
     """entries of the list that make no sense, and Dandisets of which nothing can be heard"""
     listed: dict[str, DandisetSummary] = field(default_factory=dict)
@@ -64,7 +69,8 @@ def poll(
     """
     selected = set(named) or (None if settings.select.dandisets == "all" else set(settings.select.dandisets))
     result = Poll()
-    found = _listed(client, selected, result.unreadable)
+    mirrors_embargoed = _mirrors_embargoed(client, settings)
+    found = _listed(client, selected, result.unreadable, embargoed=mirrors_embargoed)
     in_first = max(0, client.page_size - len(result.unreadable)) if _by_list(selected) else 1
     result.after = max(_times(islice(found.values(), in_first)), default=None)
     excluded = set() if named else set(settings.select.exclude)
@@ -75,8 +81,11 @@ def poll(
         result.listed[identifier] = summary
         state = states.get(identifier, DandisetState(identifier=identifier))
         if summary.embargo_status != OPEN:
-            result.embargoed.append(identifier)
-        elif not everything and resting_at is not None and _rests(summary, state, layout, resting_at):
+            if not mirrors_embargoed:
+                result.embargoed.append(identifier)
+                continue
+            result.closed.add(identifier)
+        if not everything and resting_at is not None and _rests(summary, state, layout, resting_at):
             result.resting.append(identifier)
         elif everything or moved(summary, state, layout):
             result.moved.append(identifier)
@@ -90,9 +99,27 @@ def poll(
     ]
     expected: Iterable[str] = states if selected is None else selected
     listed = {*found, *(bad.identifier for bad in result.unreadable)}
-    _look_for(client, sorted(set(expected) - listed - excluded), states, result)
+    unlisted = sorted(set(expected) - listed - excluded)
+    _look_for(client, unlisted, states, result, mirrors_embargoed=mirrors_embargoed)
     result.moved.sort(key=lambda identifier: (-sizes[identifier], identifier))
     return result
+
+
+def _mirrors_embargoed(client: ArchiveClient, settings: Settings) -> bool:
+    """Whether those under embargo are asked for, too."""
+    if settings.select.embargoed and not client.http.has_token:
+        _tell_of_missing_token(client.token_variable)
+    return settings.select.embargoed and client.http.has_token
+
+
+@cache
+def _tell_of_missing_token(variable: str | None) -> None:
+    """Once in the life of a process: a daemon polls every few minutes."""
+    how = f"set {variable}, or give it" if variable else "give it"
+    logger.warning(
+        "select.embargoed is on, but there is no token: embargoed Dandisets are not mirrored; %s to `git credential`",
+        how,
+    )
 
 
 def moved(summary: DandisetSummary, state: DandisetState, layout: str) -> bool:
@@ -113,7 +140,7 @@ def _is_new(summary: DandisetSummary, state: DandisetState, layout: str) -> bool
     draft, latest = summary.draft_version, summary.most_recent_published_version
     if state.synced is None or state.layout != layout:
         return True
-    if state.vanished is not None or state.embargoed is not None:
+    if state.vanished is not None or (state.embargoed is not None) != (summary.embargo_status != OPEN):
         return True
     if draft is None or draft.modified != state.draft_modified:
         return True
@@ -136,45 +163,61 @@ def _times(summaries: Iterable[DandisetSummary]) -> Iterator[datetime]:
 
 
 def _look_for(
-    client: ArchiveClient, unlisted: Iterable[str], states: Mapping[str, DandisetState], result: Poll
+    client: ArchiveClient,
+    unlisted: Iterable[str],
+    states: Mapping[str, DandisetState],
+    result: Poll,
+    *,
+    mirrors_embargoed: bool,
 ) -> None:
     """Find out of those that the list does not have whether they are gone, or under embargo, as each one's own address
     says.
 
     A list may lack what is there: a page slid, or the server is in trouble. It is believed in what it names only.
     """
-    before = len(result.unreadable)
+    before, refused = len(result.unreadable), 0
     for identifier in unlisted:
         state = states.get(identifier)
         if state is not None and state.vanished is not None:
             result.missing.append(identifier)
-        elif state is not None and state.embargoed is not None:
+        elif state is not None and state.embargoed is not None and not mirrors_embargoed:
             result.embargoed.append(identifier)
-        else:
-            _look_for_one(client, identifier, result)
+        elif _is_refused(client, identifier, result):
+            refused += state is not None and state.synced is not None and state.embargoed is None
+        if refused > BELIEVED_LACKING:
+            raise BadAnswer(
+                "the archive refuses many Dandisets that were open: none of them is taken for embargoed",
+                hint="try again later; one that is can be named: `dandi-mirror sync ID`",
+            )
         if len(result.lacking) + len(result.unreadable) - before > BELIEVED_LACKING:
             raise BadAnswer("the list of Dandisets lacks many that are there", hint="try again later")
 
 
-def _look_for_one(client: ArchiveClient, identifier: str, result: Poll) -> None:
+def _is_refused(client: ArchiveClient, identifier: str, result: Poll) -> bool:
+    """Ask for one, and put down what it is; whether a refusal is all that there was to hear."""
     try:
         summary = client.dandiset(identifier)
     except NotFound:
         result.missing.append(identifier)
+    except TokenRefused:
+        raise
     except NotAllowed:
         result.embargoed.append(identifier)
+        return True
     except (BadAnswer, Unreachable) as error:
         _charge(client, identifier, error, result.unreadable)
     else:
         (result.lacking if summary.embargo_status == OPEN else result.embargoed).append(identifier)
+    return False
 
 
 def _listed(
-    client: ArchiveClient, selected: set[str] | None, unreadable: list[Unreadable]
+    client: ArchiveClient, selected: set[str] | None, unreadable: list[Unreadable], *, embargoed: bool
 ) -> dict[str, DandisetSummary]:
     found: dict[str, DandisetSummary] = {}
     if selected is None or _by_list(selected):
-        for entry in client.dandisets():
+        # The archive lists those under embargo together with the open ones.
+        for entry in client.dandisets(embargoed=embargoed):
             if isinstance(entry, Unreadable):
                 unreadable.append(entry)
             else:
@@ -185,6 +228,8 @@ def _listed(
             found[identifier] = client.dandiset(identifier)
         except NotFound:
             continue
+        except TokenRefused:
+            raise
         except NotAllowed:
             found[identifier] = DandisetSummary(identifier, "", "", "EMBARGOED")
         except (BadAnswer, Unreachable) as error:

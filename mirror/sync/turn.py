@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replace_outcome
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -44,6 +45,20 @@ class Outcome:
     assets: int = 0
     bytes: int = 0
     pending: int = 0
+    is_mirrored: bool = False
+    """all of it was, but for Zarrs that failed"""
+    may_be_opened: bool = False
+    """it was under embargo, and is mirrored now as everybody may see it, but still on the store's closed side"""
+
+
+def is_to_be_opened(store: Store, identifier: str) -> bool:
+    """Whether a Dandiset that is under no embargo, or a Zarr of it, is still on the store's closed side."""
+    return store.is_embargoed(identifier) or bool(store.state(identifier).zarrs_closed)
+
+
+def store_of_turn(store: Store, identifier: str, *, embargoed: bool) -> Store:
+    """The store as it is to be worked in: of what is to be opened, all is made anew."""
+    return store.opening() if not embargoed and is_to_be_opened(store, identifier) else store
 
 
 def sync_one(
@@ -54,6 +69,7 @@ def sync_one(
     *,
     everything: bool,
     seen: str = "",
+    embargoed: bool = False,
     ahead: Ahead = NOTHING_AHEAD,
     tell: Callable[[str], None] | None = None,
 ) -> Outcome:
@@ -62,12 +78,34 @@ def sync_one(
     `seen`: what the archive's list had of it. Raised is only what is no trouble of this Dandiset: `NoRoom`, and
     `ZarrsFirst` where `ahead` allows for that.
     """
+    closed = store.is_embargoed(identifier)
+    worked_in = store_of_turn(store, identifier, embargoed=embargoed)
+    prepared = worked_in.is_embargoed(identifier) or store.open_side.holds(store.dataset_id(identifier))
+    if (embargoed and not closed) or (worked_in is not store and not prepared):
+        # It was put there before its turn: on another machine that may show late. No mark is to be left elsewhere.
+        message = "its place on the store's closed side does not show here; the next sync tries again"
+        return Outcome(identifier, "failed", message, kind="StoreError")
+    path = str(store.side(private=closed).alias(identifier))
+    # How far it is tells what is in it.
+    turn = DandisetSync(
+        settings, worked_in, connection, identifier, everything, embargoed, ahead, tell=None if embargoed else tell
+    )
+    outcome = _had(turn, path, seen)
+    if embargoed:
+        return _discreet(outcome)
+    if closed and outcome.failure is not None:
+        # What is closed stays as it is, and is what everybody looks at.
+        store.save_state(replace(store.state(identifier), failure=outcome.failure, seen=seen))
+    return replace_outcome(outcome, may_be_opened=worked_in is not store and outcome.is_mirrored)
+
+
+def _had(turn: DandisetSync, path: str, seen: str) -> Outcome:
+    """The turn, and what is remembered of it."""
+    store, identifier, everything = turn.store, turn.identifier, turn.everything
     state = store.state(identifier)
-    path = str(store.alias(identifier))
     started = now()
-    was_embargoed = state.embargoed is not None
     try:
-        synced = DandisetSync(settings, store, connection, identifier, everything, ahead, tell).run(state)
+        synced = turn.run(state)
     except ZarrsFirst:
         raise
     except Exception as error:
@@ -76,24 +114,31 @@ def sync_one(
         if isinstance(error, MirrorError):
             message = str(error)
         else:
-            logger.exception("Dandiset %s", identifier)
+            # What an error says may be what nobody else is to know.
+            logger.error("Dandiset %s: unexpected %s", identifier, type(error).__name__, exc_info=not turn.embargoed)
             message = f"unexpected {type(error).__name__}: {error}"
         # As it is now: the sync may have noted something in it before it failed.
         noted = replace(store.state(identifier), seen=seen)
         return _failed_turn(store, noted, path, type(error).__name__, message, started)
-    if was_embargoed:
-        # It belongs into the superdatasets again.
-        store.forget_published()
     checked = started if everything or state.synced is None else synced.state.checked
     wrote = synced.wrote or bool(synced.zarrs_written)
-    new = replace(synced.state, synced=started, checked=checked, seen=seen)
+    new = replace(
+        synced.state,
+        synced=started,
+        checked=checked,
+        seen=seen,
+        embargoed=state.embargoed,
+        returned=state.returned,
+        zarrs_closed=state.zarrs_closed,
+    )
     new = replace(new, open_since=open_since(state, new, started, wrote=wrote))
     if new.zarrs_failed:
         # All else of it was mirrored, but somebody has to hear of it, and the next sync has to try again.
         message = _of_failed_zarrs(new.zarrs_failed)
         noted = replace(new, failure=store.state(identifier).failure)
         kind = "Unreachable" if synced.zarrs_unreached else "ZarrsFailed"
-        return _failed_turn(store, noted, path, kind, message, started, _warnings(synced))
+        outcome = _failed_turn(store, noted, path, kind, message, started, _warnings(synced))
+        return replace_outcome(outcome, is_mirrored=True)
     store.save_state(new)
     return Outcome(
         identifier,
@@ -105,7 +150,15 @@ def sync_one(
         assets=new.holding.assets if new.holding is not None else 0,
         bytes=new.holding.bytes if new.holding is not None else 0,
         pending=new.pending,
+        is_mirrored=True,
     )
+
+
+def _discreet(outcome: Outcome) -> Outcome:
+    """As much of a turn as others may read: in logs, in what is told of a run. The marks have the rest."""
+    message = "under embargo: `dandi-mirror status` tells the store's owner more"
+    failure = replace(outcome.failure, message=message) if outcome.failure is not None else None
+    return Outcome(outcome.identifier, outcome.result, message, outcome.path, kind=outcome.kind, failure=failure)
 
 
 def _failed_turn(
@@ -115,7 +168,8 @@ def _failed_turn(
     try:
         store.save_state(state)
     except NoRoom:
-        logger.warning("Dandiset %s: %s", noted.identifier, message)  # which nothing else will tell of
+        if noted.embargoed is None:
+            logger.warning("Dandiset %s: %s", noted.identifier, message)  # which nothing else will tell of
         raise
     return Outcome(noted.identifier, "failed", message, path, warnings, kind=kind, failure=state.failure)
 

@@ -73,6 +73,7 @@ class DandisetWriter:
         self._remote = remote
         self._annex_metadata = annex_metadata
         self._versions_again = versions_again
+        self._embargoed = subject.embargoed
         trees = TreeWriter(objects, writer, line_of, subject.layout)
         self._history = HistoryWriter(subject, mirrored, objects, writer, trees, contents.texts)
 
@@ -94,7 +95,7 @@ class DandisetWriter:
         branch = BranchWriter(self._objects, self._writer, self._mirrored.annex)
         facts = self._gathered(written, branch)
         still = dict(leaving) if leaving is not None else self._forgotten(draft)
-        still |= let_go(self._objects, branch, self._mirrored.draft, draft)
+        still |= let_go(self._objects, branch, self._mirrored.draft, draft, embargoed=self._embargoed)
         if withdraw is not None and still:
             still = withdraw(still, branch, facts)
         tree = branch.write(facts, self._remote, epoch(draft.info.modified))
@@ -106,13 +107,17 @@ class DandisetWriter:
     def _forgotten(self, draft: Observation) -> dict[str, str]:
         if self._mirrored.annex is None:
             return {}
-        kept = {held.blob for held in draft.assets.values()}
-        for version in self._mirrored.versions:
-            kept |= {held.blob for held in self._mirrored.release(version).assets.values()}
-        return forgotten(self._objects, self._mirrored.annex, kept)
+        kept: set[str | None] = set()
+        for assets in (draft.assets, *(self._mirrored.release(version).assets for version in self._mirrored.versions)):
+            kept.update(held.blob for held in assets.values())
+            if self._embargoed:
+                kept.update(held.asset_id for held in assets.values())
+        return forgotten(self._objects, self._mirrored.annex, kept, embargoed=self._embargoed)
 
     def _gathered(self, written: list[tuple[Observation, Tip]], branch: BranchWriter) -> Facts:
-        keys = KeyGatherer(branch, metadata=self._annex_metadata, versions_again=self._versions_again)
+        keys = KeyGatherer(
+            branch, metadata=self._annex_metadata, versions_again=self._versions_again, embargoed=self._embargoed
+        )
         for seen, tip in written:
             keys.gather(seen, self._objects, tip.tree, release=seen.info.version != "draft")
         keys.record(self._contents.recorded_urls(entry for entry, _ in keys.unrecorded))

@@ -71,6 +71,39 @@ def test_embargoed_dandisets_are_asked_for_with_the_token(server: Any, client: A
     assert server.seen[0].headers["authorization"] == f"token {TOKEN}"
 
 
+ZARR_ID = "bef550c9-77fb-460d-8d22-6ee56a5830e9"
+
+
+def zarr_files(*keys: str, more: bool = False) -> dict[str, Any]:
+    files = [{"Key": key, "LastModified": "2026-11-20 15:32:09+00:00", "ETag": "e" * 32, "Size": 2} for key in keys]
+    return {"next": "http://elsewhere.example/" if more else None, "results": files}
+
+
+def test_the_files_of_a_zarr_are_listed_as_the_bucket_would(server: Any, client: ArchiveClient) -> None:
+    base = f"/api/zarr/{ZARR_ID}/files/?limit=2"
+    server.then(zarr_files(".zattrs", "0/a b", more=True), at=base)
+    server.then(zarr_files("1"), at=f"{base}&after=0%2Fa+b")
+    pages = list(client.zarr_files(ZARR_ID, "zarr/z/"))
+    assert [[file.key for file in page] for page in pages] == [["zarr/z/.zattrs", "zarr/z/0/a b"], ["zarr/z/1"]]
+    assert {(file.etag, file.size, file.version_id) for page in pages for file in page} == {("e" * 32, 2, None)}
+    assert pages[0][0].last_modified == "2026-11-20T15:32:09.000Z"
+    assert all(one.headers["authorization"] == f"token {TOKEN}" for one in server.seen)
+
+
+@pytest.mark.parametrize("second", [("0",), ("1",), ("2", "2"), ("3", "2")])
+def test_files_that_are_not_in_order_are_refused(server: Any, client: ArchiveClient, second: tuple[str, ...]) -> None:
+    server.then(zarr_files("0", "1", more=True))
+    server.then(zarr_files(*second))
+    with pytest.raises(BadAnswer, match="out of order"):
+        list(client.zarr_files(ZARR_ID, "zarr/z/"))
+
+
+def test_a_page_of_no_files_that_promises_more_is_refused(server: Any, client: ArchiveClient) -> None:
+    server.then(zarr_files(more=True))
+    with pytest.raises(BadAnswer, match="empty and says that more follow"):
+        list(client.zarr_files(ZARR_ID, "zarr/z/"))
+
+
 def test_a_list_that_became_shorter_ends(server: Any, client: ArchiveClient) -> None:
     server.then(listing([dandiset(1), dandiset(2)], more=True))
     server.then({"detail": "Invalid page."}, status=404)
@@ -362,9 +395,20 @@ def test_a_wrong_token_names_the_variable_and_never_the_token(server: Any) -> No
     assert TOKEN not in str(caught.value) + repr(client) + repr(client.http)
 
 
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("body", [b"", b"<html>The firewall says no</html>", b'{"error": "blocked"}'])
+def test_a_refusal_that_is_not_the_archives_own_says_nothing_of_who_may_see_it(
+    server: Any, client: ArchiveClient, status: int, body: bytes
+) -> None:
+    for _ in range(3):
+        server.then(body, status=status)
+    with pytest.raises(BadAnswer, match=f"HTTP {status} that is not the archive's own"):
+        client.dandiset("000001")
+
+
 def test_a_known_instance_knows_its_variable() -> None:
-    assert ArchiveClient("https://api.dandiarchive.org/api/")._token_variable == "DANDI_API_KEY"
-    assert ArchiveClient("https://archive.example/api")._token_variable is None
+    assert ArchiveClient("https://api.dandiarchive.org/api/").token_variable == "DANDI_API_KEY"
+    assert ArchiveClient("https://archive.example/api").token_variable is None
 
 
 def test_a_download_that_is_served_in_place_has_no_signed_url(server: Any, client: ArchiveClient) -> None:

@@ -331,6 +331,25 @@ def test_closing_ends_the_wait_for_a_retry(server: Any) -> None:
     assert len(server.seen) <= 2
 
 
+@pytest.mark.parametrize("silent", ["before the answer", "in the middle of it"])
+def test_closing_ends_the_wait_for_a_server_that_is_silent(silent: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        http = Http(url)
+        asked = pool.submit(get, http, f"{url}/x/")
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(65536)
+            if silent == "in the middle of it":
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+                time.sleep(0.2)
+            started = time.monotonic()
+            http.close()
+            with pytest.raises((Unreachable, BadAnswer)):
+                asked.result(timeout=20)
+            assert time.monotonic() - started < 10
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -378,3 +397,41 @@ def test_http_dates_are_read(moment: datetime) -> None:
 def test_no_text_breaks_the_reading_of_dates(text: str) -> None:
     moment = http_date(text)
     assert moment is None or moment.tzinfo is UTC
+
+
+def test_headers_of_a_request_go_with_every_try_of_it(server: Any, http: Http) -> None:
+    server.then(status=503)
+    server.then(b"part", status=206)
+    assert get(http, f"{server.url}/bucket/x", kind="s3", headers={"Range": "bytes=4-7"}) == b"part"
+    assert [one.headers["range"] for one in server.seen] == ["bytes=4-7"] * 2
+    assert not [one for one in server.seen if "authorization" in one.headers]
+
+
+def test_the_proxies_of_a_server_are_looked_up_once(
+    server: Any, other_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    http = Http()
+    server.then(b"by the proxy")
+    server.then(b"still by the proxy")
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "")
+    assert get(http, f"{other_server.url}/x", kind="s3") == b"by the proxy"
+    monkeypatch.delenv("http_proxy")
+    assert get(http, f"{other_server.url}/y", kind="s3") == b"still by the proxy"
+    http.close()
+
+
+@pytest.mark.parametrize(
+    "url", [f"http://{'a' * 70}.example.org/x", "http://a..b/x", "http://[bad/x", "http://h:99999/"]
+)
+def test_what_is_no_url_is_a_bad_answer_at_once(http: Http, pauses: list[float], url: str) -> None:
+    """As a server may send one, or a clone hold one."""
+    with pytest.raises(BadAnswer, match="no URL that can be asked"):
+        get(http, url)
+    assert pauses == []
+
+
+def test_certificates_that_are_not_where_the_environment_says_are_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
+    with pytest.raises(Unreachable, match=r"the thing: .*/no/such/file"):
+        get(Http(), "https://127.0.0.1:1/x")

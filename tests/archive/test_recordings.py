@@ -162,7 +162,7 @@ def test_refusals_say_what_to_do(
 ) -> None:
     (exchange,) = [pair[1] for status in (401, 403) for pair in recorded.of(".*", status) if pair[0] == number]
     client = recorded.client(exchange, token=token)
-    client._token_variable = "X_API_KEY"
+    client.token_variable = "X_API_KEY"
     with pytest.raises(NotAllowed, match=message):
         ask(client)
 

@@ -84,11 +84,20 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
             "DANDI_MIRROR_ARCHIVE__S3_ENDPOINT": archive.s3_endpoint,
             "DANDI_MIRROR_JOBS": "1",
             "DANDI_MIRROR_PUBLISH__HOSTS": f"[{{name: backup, kind: ria, url: {folder / 'backup'}}}]",
+            "DANDI_MIRROR_BACKUP": f"[{{name: nas, type: directory, options: {{directory: {folder / 'nas'}}}}}]",
         }
+        (folder / "nas").mkdir()
         for command in (
             "sync 1 2 3",
             "sync 4",
             "materialize 1",
+            "populate 1",
+            "backup 1",
+            "bundle 1 -o bundle",
+            "bundle --verify bundle",
+            "verify 1 --level bytes",
+            "status 1",
+            "compare dandi-mirror",
             "run --once",
             "status",
             "config show",
@@ -98,9 +107,22 @@ def printed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dict[str
         ):
             for record in _records(command.split(), folder, settings):
                 records.setdefault(record["action"], []).append(record)
+        _damage(folder)
+        for command in ("bundle --verify bundle", "verify 1 --offline --level bytes", "status 1"):
+            for record in _records(command.split(), folder, settings):
+                records.setdefault(record["action"], []).append(record)
         for record in _records(["query", "identifier is present"], folder, settings):
             records.setdefault(record["action"], []).append(record)
     return records
+
+
+def _damage(folder: Path) -> None:
+    """Change a content, in the store and in the bundle."""
+    for place in ("dandi-mirror/public", "bundle/annex"):
+        for path in (folder / place).rglob("SHA256E-s7--*"):
+            if path.is_file():
+                path.chmod(0o644)
+                path.write_bytes(b"damaged")
 
 
 def _records(command: list[str], folder: Path, settings: dict[str, str]) -> list[dict[str, Any]]:

@@ -237,6 +237,8 @@ def test_how_each_job_went_and_when_it_is_due_is_told(run: Run, settings: Settin
         "poll": "ok",
         "recheck": "ok",
         "maintain": "error",
+        "content": "ok",
+        "verify": "ok",
     }
     assert (found["poll"]["counts"], found["poll"]["next"]) == ({"changed": 2}, "2026-11-20T15:44:17+00:00")
     assert found["poll"]["requests"] == requests

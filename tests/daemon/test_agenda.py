@@ -27,7 +27,7 @@ def test_the_poll_comes_first_when_all_are_due_at_the_start() -> None:
     agenda = Agenda()
     for job in reversed(JOB_NAMES):
         agenda.due(job)
-    assert [agenda.take() for _ in range(4)] == ["poll", "recheck", "maintain", None]
+    assert [agenda.take() for _ in range(6)] == ["poll", "recheck", "maintain", "content", "verify", None]
 
 
 def test_a_job_that_was_missed_many_times_is_made_up_once() -> None:
@@ -51,10 +51,10 @@ def test_a_poll_that_is_always_due_leaves_room_for_the_others() -> None:
     for job in JOB_NAMES:
         agenda.due(job)
     done = []
-    for _ in range(4):
+    for _ in range(6):
         done.append(agenda.take())
         agenda.due("poll")
-    assert done == ["poll", "recheck", "maintain", "poll"]
+    assert done == ["poll", "recheck", "maintain", "content", "verify", "poll"]
 
 
 def test_whoever_waits_is_woken_by_every_note() -> None:

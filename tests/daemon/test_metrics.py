@@ -30,6 +30,7 @@ from mirror.daemon.rounds import Job
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
 from mirror.errors import MirrorError
+from mirror.proving.verify import Prover
 from mirror.store.job_marks import JOB_NAMES, JobMark, write_job_mark
 from mirror.store.store import Store
 from mirror.sync.poll import Poll
@@ -162,6 +163,29 @@ def test_maintenance_measures_the_store(archive: DemoArchive, settings: Settings
     found = figures(exposition.port)
     assert only(found, "store_bytes") > 1000
     assert only(found, "rounds_total", round="maintain", result="ok") == 1
+
+
+def test_what_was_proved_is_told_and_what_is_at_risk(
+    archive: DemoArchive, settings: Settings, exposition: Exposition
+) -> None:
+    identifier = archive.create_dandiset("Ripples")
+    archive.add_asset(identifier, "one.nwb", b"spikes of one")
+    archive.add_asset(identifier, "two.nwb", b"spikes of two!")
+    Job(settings, exposition).poll()
+    assert only(figures(exposition.port), "content_files", where="all") == 0
+    archive.objects.put(archive.objects.keys("blobs/")[0], b"something else")
+
+    with Prover(settings, Store.open(settings.store), ("names", "urls"), against_archive=False) as prover:
+        prover.run([identifier])
+    Job(settings, exposition).maintain()
+
+    found = figures(exposition.port)
+    assert only(found, "content_files", where="all") == 2
+    assert only(found, "content_files", where="had") == 1
+    assert only(found, "content_at_risk_files", risk="non_current") == 1
+    assert only(found, "content_at_risk_bytes", risk="lost") == 0
+    assert only(found, "proof_findings", level="urls") == 1
+    assert only(found, "oldest_proof_timestamp_seconds", level="urls") == pytest.approx(time.time(), abs=120)
 
 
 def test_while_a_job_is_at_work_it_is_seen_how_far_it_is(

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from mirror.config import Schedule
-from mirror.daemon.times import Times, is_missed, seconds_until_next
+from mirror.config import ContentRule, Schedule, Settings
+from mirror.daemon.times import Times, is_missed, planned, seconds_until_next
 from mirror.store.job_marks import JOB_NAMES, JobMark, JobName
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -69,9 +69,27 @@ def test_missed_times_are_noted_once_when_they_are_planned() -> None:
     noted = Noted()
     with Times(noted) as times:
         marks = {"poll": mark("poll", timedelta(days=9)), "recheck": mark("recheck", timedelta(days=9))}
-        times.plan(Schedule(poll="1h", recheck="0 2 * * *", maintain="1h"), {**marks, "maintain": _now("maintain")})  # type: ignore[dict-item]
+        schedule = Schedule(poll="1h", recheck="0 2 * * *", maintain="1h")
+        times.plan(schedule, {**just_done(), **marks})  # type: ignore[dict-item]
         assert sorted(noted.jobs) == ["poll", "recheck"]
+        assert set(times.next_times()) == set(JOB_NAMES)
+
+
+def test_a_job_that_is_not_asked_for_any_more_has_no_times() -> None:
+    noted = Noted()
+    with Times(noted) as times:
+        times.plan(NIGHTLY, just_done())
+        assert "verify" in times.next_times()
+        times.plan(Schedule(verify=None), just_done(), ("poll", "recheck", "maintain"))
         assert set(times.next_times()) == {"poll", "recheck", "maintain"}
+        assert noted.jobs == []
+
+
+def test_what_content_is_kept_and_what_is_proved_is_planned_where_the_settings_ask_for_it() -> None:
+    assert planned(Settings()) == ("poll", "recheck", "maintain", "verify")
+    assert planned(Settings(content=(ContentRule(),), schedule=Schedule(verify=None))) == (
+        *("poll", "recheck", "maintain", "content"),
+    )
 
 
 @pytest.mark.parametrize("then", ["0001-01-01T00:00:00+14:00", "1970-01-01T00:00:00Z", "9999-12-31T23:59:59-14:00"])
@@ -85,8 +103,7 @@ def test_marks_of_years_that_cannot_be_reckoned_with_are_as_good_as_none(then: s
 def test_reading_the_settings_again_every_minute_puts_nothing_off() -> None:
     noted = Noted()
     with Times(noted) as times:
-        began = _now("maintain")
-        marks: dict[JobName, JobMark] = {"poll": _now("poll"), "recheck": _now("recheck"), "maintain": began}
+        marks = just_done()
         times.plan(Schedule(poll="1h", jitter="0s"), marks)
         first = times.next_times()["poll"]
         times.plan(Schedule(poll="1h", jitter="0s"), marks)
@@ -97,14 +114,14 @@ def test_reading_the_settings_again_every_minute_puts_nothing_off() -> None:
 def test_what_is_due_is_noted_when_its_time_comes() -> None:
     noted = Noted()
     with Times(noted) as times:
-        marks: dict[JobName, JobMark] = {"poll": _now("poll"), "recheck": _now("recheck"), "maintain": _now("maintain")}
         began = time.monotonic()
-        times.plan(Schedule(poll="1s", recheck="1h", maintain="1h", jitter="0s"), marks)
+        times.plan(Schedule(poll="1s", recheck="1h", maintain="1h", jitter="0s"), just_done())
         assert noted.first.wait(5)
         assert time.monotonic() - began < 3
         assert set(noted.jobs) == {"poll"}
 
 
-def _now(job: JobName) -> JobMark:
+def just_done() -> dict[JobName, JobMark]:
+    """Every job was done a moment ago."""
     now = datetime.now(UTC).isoformat()
-    return JobMark(job=job, since=now, started=now)
+    return {job: JobMark(job=job, since=now, started=now) for job in JOB_NAMES}

@@ -11,8 +11,12 @@ import requests
 from mirror.demo import DemoArchive
 from mirror.demo.faults import (
     Before,
+    Beyond,
     LostPage,
     LostVersions,
+    NoRanges,
+    OtherETag,
+    OtherPart,
     Redirect,
     RepeatedPage,
     Reset,
@@ -179,3 +183,15 @@ class TestListingsOfAZarr:
         archive.api_faults.add(Status(503), path=rf"zarr/{zarr_id}/files/\?.*prefix=0/")
         address = f"{archive.api_url}/zarr/{zarr_id}/files/"
         assert [session.get(address, params={"prefix": "0/"}).status_code for _ in range(2)] == [503, 200]
+
+
+def test_faults_of_reading_an_object_by_parts(archive: DemoArchive, session: Session) -> None:
+    written = archive.objects.put("some.bin", b"0123456789abcdef")
+    url, headers = f"{archive.s3_endpoint}/{archive.bucket}/some.bin", {"Range": "bytes=4-7"}
+    for fault in (Beyond(4, OtherETag()), NoRanges(), OtherPart(0, 1), Beyond(5, Reset())):
+        archive.s3_faults.add(fault, path="some.bin")
+    other, whole, part, honest = (session.get(url, headers=headers) for _ in range(4))
+    assert (other.content, other.headers["ETag"] == f'"{written.etag}"') == (b"4567", False)
+    assert (whole.status_code, whole.content) == (200, b"0123456789abcdef")
+    assert (part.status_code, part.headers["Content-Range"]) == (206, "bytes 0-1/16")
+    assert (honest.status_code, honest.content, honest.headers["ETag"]) == (206, b"4567", f'"{written.etag}"')

@@ -11,7 +11,7 @@ import requests
 
 from mirror.demo import DemoArchive, sample_dandisets
 from mirror.demo.nwb import RAT, Recording, nwb_bytes
-from mirror.demo.samples import SLICE, chunks_of_a_zarr
+from mirror.demo.samples import SLICE, chunks_of_a_zarr, embargoed_dandiset
 from mirror.demo.zarr_files import sample_image
 
 RECORDING = Recording("M1", "s1", 1, RAT, sex="F")
@@ -35,6 +35,14 @@ def test_the_same_recording_is_the_same_file() -> None:
     pytest.importorskip("pynwb")
     assert nwb_bytes(RECORDING) == nwb_bytes(RECORDING)
     assert nwb_bytes(RECORDING) != nwb_bytes(Recording("M1", "s1", 2, RAT, sex="F"))
+
+
+def test_there_may_be_one_that_only_its_owner_sees(archive: DemoArchive, session: requests.Session) -> None:
+    identifier = embargoed_dandiset(archive)
+    address = f"{archive.api_url}/dandisets/{identifier}/"
+    assert session.get(address).status_code == 401
+    shown = session.get(address, headers={"Authorization": f"token {archive.token}"}).json()
+    assert (shown["embargo_status"], shown["draft_version"]["asset_count"]) == ("EMBARGOED", 5)
 
 
 def test_the_first_five_minutes(archive: DemoArchive, session: requests.Session) -> None:

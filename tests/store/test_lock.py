@@ -87,3 +87,20 @@ def test_the_lock_is_for_everybody_to_read_unless_its_mode_was_changed(tmp_path:
     file.chmod(0o660)
     with exclusive(file, "another"):
         assert stat.S_IMODE(file.stat().st_mode) == 0o660
+
+
+def test_a_process_that_was_forked_meanwhile_does_not_go_on_holding_it(tmp_path: Path) -> None:
+    read, write = os.pipe()
+    with exclusive(tmp_path / "lock", "the parent"):
+        child = os.fork()
+        if child == 0:
+            os.close(write)
+            os.read(read, 1)
+            os._exit(0)
+    try:
+        with exclusive(tmp_path / "lock", "the next"):
+            pass
+    finally:
+        os.close(write)
+        os.waitpid(child, 0)
+        os.close(read)

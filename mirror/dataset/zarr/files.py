@@ -63,8 +63,8 @@ def path_in_tree(quoted: bytes) -> bytes:
 class Addresses:
     """Where the files of one Zarr are to be had."""
 
-    bucket: str
-    """the address of the Zarr in its bucket, with a slash at its end"""
+    bucket: str | None
+    """the address of the Zarr in its bucket, with a slash at its end; none is given to those under embargo"""
     api: str
     """the archive's API, without one"""
     zarr_id: str
@@ -74,10 +74,13 @@ class Addresses:
         """What stands before a path in the address of its download from the API."""
         return f"{self.api}/zarr/{self.zarr_id}/files/?prefix=".encode()
 
-    def of(self, path: bytes, version_id: bytes) -> tuple[bytes, bytes]:
+    def of(self, path: bytes, version_id: bytes) -> tuple[bytes, ...]:
         """The addresses of a file (by its quoted path): at the API, in the bucket."""
+        at_api = b"%b%b&download=true" % (self.before_path, path)
+        if self.bucket is None:
+            return (at_api,)
         version = b"?versionId=" + version_id if version_id else b""
-        return b"%b%b&download=true" % (self.before_path, path), b"%b%b%b" % (self.bucket.encode(), path, version)
+        return at_api, b"%b%b%b" % (self.bucket.encode(), path, version)
 
     def of_all(self, files: Iterable[tuple[bytes, bytes]]) -> tuple[str, ...]:
         """The addresses of several files, given by path and version id."""

@@ -2,7 +2,7 @@
 
 ::
 
-    #dandi-mirror zarr manifest 1<TAB>layout<TAB>address in the bucket<TAB>address of the API
+    #dandi-mirror zarr manifest 1<TAB>layout<TAB>address in the bucket<TAB>address of the API[<TAB>embargoed]
     /0/0<TAB>checksum<TAB>tree<TAB>latest
     name<TAB>md5<TAB>size<TAB>version id<TAB>time
     …
@@ -24,6 +24,7 @@ from mirror.dataset.zarr.folders import Folder, Row, true_order
 from mirror.errors import ManifestDamaged
 
 _HEAD = b"#dandi-mirror zarr manifest 1"
+_EMBARGOED = b"embargoed"
 
 
 class Origin(NamedTuple):
@@ -34,17 +35,21 @@ class Origin(NamedTuple):
     """of the Zarr in its bucket"""
     api: str
     """of the archive"""
+    embargoed: bool = False
+    """it was listed by the API, and its files have addresses there only"""
 
     def head(self) -> bytes:
         """The first line of a manifest, without its end."""
-        return b"\t".join([_HEAD, b"%d" % self.layout, self.address.encode(), self.api.encode()])
+        words = [_HEAD, b"%d" % self.layout, self.address.encode(), self.api.encode()]
+        return b"\t".join([*words, _EMBARGOED] if self.embargoed else words)
 
     @classmethod
     def parse(cls, head: bytes) -> Origin:
         words = head.split(b"\t")
-        if len(words) != 4 or words[0] != _HEAD or not words[1].isdigit():
+        embargoed = words[4:] == [_EMBARGOED]
+        if len(words) != 4 + embargoed or words[0] != _HEAD or not words[1].isdigit():
             raise ManifestDamaged("not a manifest of a Zarr")
-        return cls(int(words[1]), words[2].decode(), words[3].decode())
+        return cls(int(words[1]), words[2].decode(), words[3].decode(), embargoed)
 
 
 class HeldFolder(NamedTuple):

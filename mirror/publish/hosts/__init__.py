@@ -12,9 +12,19 @@ To add a kind of host: a class that is a `Target`, a line in `targets.py`, a str
 Imports `publish.publication`, `store`, `git`, `dataset`, `config`, `errors`; `cli` and `publish` import it.
 """
 
-from mirror.publish.hosts.behind import Behind, Trouble, behind, trouble
+from mirror.publish.hosts.behind import Behind, Trouble, behind, hosts_that_show, trouble
 from mirror.publish.hosts.outcome import HostOutcome, Watcher
 from mirror.publish.hosts.patience import Patience
 from mirror.publish.hosts.pushing import push_all
 
-__all__ = ["Behind", "HostOutcome", "Patience", "Trouble", "Watcher", "behind", "push_all", "trouble"]
+__all__ = [
+    "Behind",
+    "HostOutcome",
+    "Patience",
+    "Trouble",
+    "Watcher",
+    "behind",
+    "hosts_that_show",
+    "push_all",
+    "trouble",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +71,12 @@ def behind(host: Host, publications: Sequence[Publication], marks: Path) -> list
         if refs and missing:
             found.append(_behind(publication, mark, _reason(missing, mark, lacking)))
     return found
+
+
+def hosts_that_show(name: str, hosts: Iterable[Host], marks: Path) -> list[str]:
+    """The names of the hosts where everybody can see a repository, as far as our marks tell."""
+    of_each = ((host.name, Marks(marks, host.name, place(host))[name]) for host in hosts)
+    return [host for host, mark in of_each if mark.is_there and not mark.private]
 
 
 def trouble(host: Host, marks: Path) -> Trouble | None:

@@ -18,8 +18,10 @@ from typing import Self
 import msgspec
 
 from mirror.git.files import make_folders
-from mirror.store.files import remove_temporaries, write_file
+from mirror.store.files import FILE_MODE, remove_temporaries, write_file
 from mirror.store.state import Failure
+
+_PRIVATE_MODE = 0o600
 
 
 class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="repository"):
@@ -37,6 +39,8 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="r
     """nobody but its owner sees it there"""
     hidden_by_us: bool = False
     """we made it so: then we may open it, too"""
+    closed: bool = False
+    """it was pushed while under embargo: its history there is not for everybody, also when the embargo has ended"""
     releases: tuple[str, ...] = ()
     """the tags that have a release"""
     released: str = ""
@@ -62,8 +66,10 @@ class HostMark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, ta
 class Marks:
     """The marks of one host, for reading and, inside `with`, for writing."""
 
-    def __init__(self, folder: Path, host: str, place: str) -> None:
+    def __init__(self, folder: Path, host: str, place: str, *, private: bool = False) -> None:
+        """`private`: what is under embargo goes there, too, so nobody else may read of it."""
         self._path = folder / f"{host}.jsonl"
+        self._mode = _PRIVATE_MODE if private else FILE_MODE
         self._descriptor: int | None = None
         self.host = HostMark(place=place)
         self._marks: dict[str, Mark] = {}
@@ -96,6 +102,7 @@ class Marks:
         remove_temporaries(self._path.parent, self._path.name)
         self._fold()
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        os.fchmod(self._descriptor, self._mode)
         return self
 
     def __exit__(
@@ -135,7 +142,7 @@ class Marks:
         """Replace the file by one that holds what counts, in order of names."""
         if self._superseded:
             marks: list[Mark | HostMark] = [self.host, *(mark for _, mark in sorted(self._marks.items()))]
-            write_file(self._path, b"".join(msgspec.json.encode(mark) + b"\n" for mark in marks))
+            write_file(self._path, b"".join(msgspec.json.encode(mark) + b"\n" for mark in marks), self._mode)
             self._superseded = False
 
 
@@ -144,7 +151,7 @@ _DECODER: msgspec.json.Decoder[Mark | HostMark] = msgspec.json.Decoder(Mark | Ho
 
 def _lines(path: Path) -> Iterator[Mark | HostMark | None]:
     """The lines of the file; None for one that makes no sense, as the last one of a killed run may."""
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, PermissionError):
         for line in path.read_bytes().splitlines():
             try:
                 yield _DECODER.decode(line)

@@ -30,7 +30,7 @@ from mirror.publish.hosts.standing import (
 from mirror.publish.hosts.target import Target
 from mirror.publish.hosts.targets import target_of
 from mirror.publish.hosts.turn import Turn
-from mirror.publish.publication import Publication
+from mirror.publish.publication import Publication, Rank
 from mirror.store.room import no_room_of
 from mirror.store.state import Failure
 
@@ -62,7 +62,7 @@ def push_all(
         outcome = HostOutcome(host.name)
         outcomes.append(outcome)
         try:
-            with Marks(marks, host.name, place(host)) as of_host:
+            with Marks(marks, host.name, place(host), private=host.private) as of_host:
                 _Run(host, of_host, Waiting(patience or Patience()), digest, watcher, outcome).bring(publications)
         except Exception as error:  # one host that nobody foresaw does not stop the next, nor the sync
             _raise_for_room(error)
@@ -185,7 +185,8 @@ class _Run:
 
     def _turn(self, publication: Publication, refs: str) -> Turn:
         if self._watcher is not None:
-            self._watcher.working(self._host.name, publication.name)
+            is_secret = publication.private and publication.rank is Rank.ZARR
+            self._watcher.working(self._host.name, "a Zarr" if is_secret else publication.name)
         return Turn(self._host, self._target(), self._waiting, self._marks, publication, refs, self._outcome)
 
     def _fail(self, name: str, error: Exception) -> None:

@@ -1,11 +1,16 @@
-"""One repository's turn at one host. Every step that worked is marked before the next one begins."""
+"""One repository's turn at one host. Every step that worked is marked before the next one begins.
+
+What was pushed under embargo tells of what was deleted then, and force does not help: a host keeps what it was given.
+So when the embargo ends such a repository stays private until somebody has deleted it there; then it is made anew.
+"""
 
 from __future__ import annotations
 
 from msgspec.structs import replace
 
 from mirror.config import Host
-from mirror.publish.hosts.failures import RepositoryMissing
+from mirror.errors import HostError
+from mirror.publish.hosts.failures import HostUnavailable, RepositoryMissing
 from mirror.publish.hosts.marks import Mark, Marks
 from mirror.publish.hosts.outcome import HostOutcome
 from mirror.publish.hosts.patience import Waiting
@@ -81,9 +86,24 @@ class Turn:
         self._marks.note(replace(self._mark, private=True, hidden_by_us=True, settings="", failure=None))
         self._outcome.hidden.append(self._publication.name)
 
+    @property
+    def _is_of_embargo(self) -> bool:
+        """Whether what is there is not for everybody, while what is to be there is."""
+        return self._mark.closed and not self._publication.private
+
     def _prepare(self) -> bool:
         before = self._mark
-        prepared = self._target.prepare(self._wanted(), self._about_to_hide)
+        try:
+            prepared = self._target.prepare(self._wanted(), self._about_to_hide)
+        except HostError as error:
+            if not self._is_of_embargo or isinstance(error, HostUnavailable):
+                raise
+            raise HostError(
+                f"{self._publication.name} holds what it was under embargo, and stays as it is there ({error.message})",
+                hint="delete it there, and the next run makes it anew for everybody",
+            ) from error
+        if self._is_of_embargo:
+            self._note(closed=False, refs="", releases=(), released="", default_branch="")
         self._note(
             settings=settings_digest(self._host, self._publication),
             private=prepared.private,
@@ -118,7 +138,8 @@ class Turn:
                 attempt += 1
                 if not self._waiting.again(attempt):
                     raise
-        self._note(refs=self._refs, pushed=self._waiting.now().isoformat(timespec="seconds"))
+        closed = self._mark.closed or self._publication.private
+        self._note(refs=self._refs, pushed=self._waiting.now().isoformat(timespec="seconds"), closed=closed)
         self._outcome.pushed.append(self._publication.name)
 
     def _release(self) -> None:
@@ -139,7 +160,8 @@ class Turn:
             homepage=publication.homepage,
             default_branch=publication.default_branch,
             private=publication.private,
-            is_known=self._mark.is_there,
+            # One that is of the embargo is looked at as if it were a stranger's, before anything of it is shown.
+            is_known=self._mark.is_there and not self._is_of_embargo,
             may_open=self._mark.hidden_by_us,
         )
 

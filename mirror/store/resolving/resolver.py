@@ -265,7 +265,7 @@ class Resolver:
 
     def _with_zarr_commands(self, answer: Answer, asset: Occurrence, inner: str) -> Answer:
         zarr_id = asset.content or ""
-        if not self._store.alias(zarr_id).exists():
+        if not self._store.open_side.alias(zarr_id).exists():
             return _noting(answer, f"held as a manifest: `dandi-mirror materialize {zarr_id}` writes its dataset")
         if inner and not self._zarr_has(zarr_id, inner):
             answer = _noting(answer, f"the Zarr has nothing at {inner!r} now")
@@ -285,7 +285,7 @@ class Resolver:
     def _content(self, content: str, inner: str = "") -> Iterator[Answer]:
         """The assets of a blob or a Zarr; a Zarr that is in no Dandiset any more, by itself."""
         found = tuple(self._assets(self._catalogue.assets(content=content), inner))
-        if not found and self._store.alias(content).exists():
+        if not found and self._store.open_side.alias(content).exists():
             clone = self._addresses.clone(content)
             found = (Answer(Kind.ZARR, content, clone=clone, zarr_clone=clone),)
         yield from found
@@ -333,7 +333,7 @@ class Resolver:
         return superdataset_id(self._store.facts.instance_url, name)
 
     def _superdataset_called(self, name: str) -> Iterator[Answer]:
-        if self._is_superdataset(name) and self._store.alias(name).exists():
+        if self._is_superdataset(name) and self._store.open_side.alias(name).exists():
             yield self._superdataset(name)
 
     def _superdataset(self, name: str) -> Answer:

@@ -2,7 +2,8 @@
 
 The workers have the store at the same path, on a file system that they share with this machine and whose locks hold
 between machines (NFS 4 does; mount it with `lookupcache=positive`, or a repository made there shows here only after a
-minute). They run the same version of dandi-mirror. Tokens are not sent: workers take them from their own environment.
+minute). They run the same version of dandi-mirror. Tokens are not sent: workers take them from their own environment,
+or from git's credential helpers there. One that has none fails embargoed Dandisets, each with a word on what it lacks.
 
 What is kept in SQLite, the index and the catalogue, is this process's alone, as SQLite over NFS is not to be trusted.
 A worker is sent what the index has of the draft of its Dandiset, and sends back what it would have put there; above
@@ -64,7 +65,7 @@ class Cluster:
         return max(self._jobs, workers)
 
     def submit(self, item: Item) -> Future[Return]:
-        draft = self._indexed(item.identifier) if isinstance(item, DandisetWork) else None
+        draft = self._indexed(item) if isinstance(item, DandisetWork) else None
         parcel = Parcel(self._settings, item, draft).packed()
         with self._loss_told():
             future: Future[Return] = self._executor.submit(
@@ -88,7 +89,7 @@ class Cluster:
                 raise WorkerDied(certain=True) from None
             raise
         if isinstance(item, DandisetWork):
-            self._take_home(item.identifier, came, draft)
+            self._take_home(item, came, draft)
         return came.performed
 
     def look(self) -> None:
@@ -119,20 +120,21 @@ class Cluster:
         except Exception as error:
             raise self._loss() from error
 
-    def _indexed(self, identifier: str) -> IndexedDraft | None:
+    def _indexed(self, item: DandisetWork) -> IndexedDraft | None:
         """What the index has of the draft that is mirrored. Should it be another by now, the worker will see that."""
-        repository = self._store.repository(identifier)
+        repository = self._store.repository(item.identifier)
         tip = repository.refs().get(DRAFT) if repository.path.is_dir() else None
         if tip is None:
             return None
         key = index_key(tip, self._layout)
-        with self._store.index() as index:
-            assets = index.draft(identifier, key)
+        with self._store.index(private=item.embargoed) as index:
+            assets = index.draft(item.identifier, key)
         return IndexedDraft(key, assets) if assets is not None and len(assets) <= MOST_ASSETS else None
 
-    def _take_home(self, identifier: str, came: Return, before: IndexedDraft | None) -> None:
+    def _take_home(self, item: DandisetWork, came: Return, before: IndexedDraft | None) -> None:
         """Put what a worker found out into what is this process's alone, and see that the rest shows here."""
-        with self._store.index() as index:
+        identifier = item.identifier
+        with self._store.index(private=item.embargoed) as index:
             index.remember_version_ids(came.version_ids)
             if came.draft is not None:
                 known = (before.key, before.assets) if before is not None else None

@@ -90,7 +90,7 @@ class _StoreThere(Store):
         super().__init__(root, facts)
         self._own = own
 
-    def index(self) -> Index:
+    def index(self, *, private: bool = False) -> Index:  # noqa: ARG002 - it has that of one Dandiset only
         return self._own
 
 

@@ -126,8 +126,8 @@ class NewBranch:
 
         An address with its version leads to one content only, so each of these logs is new.
         """
-        first, second = (b"%b%b\n" % (_SAY, url) for url in sorted(self._addresses.of(_PATH, _VERSION)))
-        texts, places = _cut(first + second)
+        text = b"".join(b"%b%b\n" % (_SAY, url) for url in sorted(self._addresses.of(_PATH, _VERSION)))
+        texts, places = _cut(text)
         add_new_delta = self._writer.add_new_delta
         template: Template | None = None
         base = b""
@@ -166,6 +166,7 @@ def _facts(branch: BranchWriter, lines: KeyLines, addresses: Addresses) -> Itera
             key = name.decode()
             known = branch.urls(key)
             wanted = addresses.of_all(islice(now or before, ADDRESSES_OF))
-            gone = tuple(sorted(known.difference(wanted))) if now else ()
+            # Of what was open once, the addresses in the bucket stay, too, when it came under embargo.
+            gone = tuple(sorted(known.difference(wanted))) if now and addresses.bucket is not None else ()
             if not known.issuperset(wanted) or gone:
                 yield key, KeyFacts(urls=tuple(sorted(wanted)), gone=gone)

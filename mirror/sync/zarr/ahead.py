@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from mirror.config import Settings
-from mirror.dataset.layout import NUMBER
 from mirror.dataset.zarr.checksum import Checksum
 from mirror.errors import MirrorError
 from mirror.store.room import no_room_of
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
-from mirror.sync.zarr.held import held_zarr
+from mirror.sync.zarr.held import held_zarr, is_up_to_date
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.syncing import ZarrPending, ZarrSync
 
@@ -108,10 +107,10 @@ NOTHING_AHEAD = Ahead()
 def is_held(store: Store, subject: Subject, checksum: Checksum | None) -> bool:
     """Whether a Zarr is held in this state, or, with None, in any. Looked at without its lock, for a first guess."""
     try:
-        held = held_zarr(store, store.zarr(subject.zarr_id))
+        held = held_zarr(store, store.zarr(subject.zarr_id, private=subject.embargoed))
     except MirrorError:
         return False
-    return held is not None and (checksum is None or (held.checksum, held.layout) == (checksum, NUMBER))
+    return held is not None and (checksum is None or is_up_to_date(held, subject, checksum))
 
 
 def record_ahead(

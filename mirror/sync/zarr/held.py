@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mirror.dataset.commits import trailers
+from mirror.dataset.layout import NUMBER
 from mirror.dataset.zarr.checksum import Checksum
 from mirror.dataset.zarr.manifest import Origin
 from mirror.git.objects import COMMIT, Commit, Oid, hash_object
@@ -13,6 +14,7 @@ from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.mirrored import DRAFT, TAGS
 from mirror.sync.repositories import repair
+from mirror.sync.zarr.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,17 @@ def held_zarr(store: Store, folder: ZarrFolder) -> HeldZarr | None:
     body = commits[-1].encode()
     oid = hash_object(COMMIT, body)
     return HeldZarr(folder.zarr_id, "manifest", oid, Commit.decode(body), folder.origin(oid.hex()), commits)
+
+
+def is_recorded(store: Store, zarr_id: str) -> bool:
+    """Whether anything is held."""
+    return DRAFT in store.dataset(zarr_id).refs() or bool(store.zarr(zarr_id).commits())
+
+
+def is_up_to_date(held: HeldZarr, subject: Subject, checksum: Checksum) -> bool:
+    """Whether what is held is this state, written as it is now, with all the addresses that may be recorded."""
+    opened = held.origin is not None and held.origin.embargoed and not subject.embargoed
+    return held.checksum == checksum and held.layout == NUMBER and not opened
 
 
 def finish(store: Store, folder: ZarrFolder, held: HeldZarr) -> None:

@@ -39,7 +39,8 @@ class RepositoryTarget(Target):
         self._touched: set[bytes] = set()
 
     def open(self, stack: ExitStack) -> None:
-        repository = self._store.create_dataset(self.subject.zarr_id)
+        private = self._store.is_private(self.subject.zarr_id)
+        repository = self._store.create_dataset(self.subject.zarr_id, private=private)
         self._repository = stack.enter_context(opened(repository, self._name))
         self._writer = stack.enter_context(self._repository.writer(deflate_small=True))
         self._objects = stack.enter_context(self._repository.objects(self._writer))

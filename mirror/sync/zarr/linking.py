@@ -44,6 +44,7 @@ class ZarrLinker:
     objects: Objects
     api: str
     remote: bytes
+    embargoed: bool = False
     failed: dict[str, str] = field(default_factory=dict)
     """paths of Zarrs that could not be brought up to date, with the reason"""
     unreached: set[str] = field(default_factory=set)
@@ -134,7 +135,8 @@ class ZarrLinker:
         except NoRoom:
             raise
         except MirrorError as error:
-            logger.info("%s: %s", entry.path, error)  # the outcome tells of it
+            if not self.embargoed:
+                logger.info("%s: %s", entry.path, error)  # the outcome tells of it
             self.failed[entry.path] = error.message
             if isinstance(error, Unreachable):
                 self.unreached.add(entry.path)
@@ -177,7 +179,7 @@ class ZarrLinker:
         return [*ahead, *self.zarrs.remarks, *self.recorded.remarks]
 
     def _subject(self, entry: AssetEntry) -> Subject:
-        return Subject(entry.held.blob or "", entry.s3_url or "", self.api, self.remote)
+        return Subject(entry.held.blob or "", entry.s3_url or "", self.api, self.remote, self.embargoed)
 
     def _standing(self, entry: AssetEntry) -> Oid | None:
         """What stands at a Zarr's path in the mirrored draft, if it is the same Zarr."""

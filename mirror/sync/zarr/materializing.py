@@ -46,9 +46,10 @@ def materialized(store: Store, folder: ZarrFolder, held: HeldZarr) -> HeldZarr:
         )
     check_room(folder.path, REPOSITORY_BYTES * held.checksum.files, f"Zarr {held.zarr_id}", files=32)
     remote = dandiapi_remote(api_remote_uuid(store.facts.instance_url), urlsplit(origin.api).netloc)
-    subject = Subject(held.zarr_id, origin.address, origin.api, remote)
+    subject = Subject(held.zarr_id, origin.address, origin.api, remote, origin.embargoed)
+    repository = store.create_dataset(subject.zarr_id, private=store.is_private(subject.zarr_id))
     with (
-        opened(store.create_dataset(subject.zarr_id), f"Zarr {subject.zarr_id}") as repository,
+        opened(repository, f"Zarr {subject.zarr_id}"),
         repository.writer(deflate_small=True) as writer,
         repository.objects(writer) as objects,
     ):

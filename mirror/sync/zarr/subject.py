@@ -25,6 +25,8 @@ class Subject:
     """of the archive, as it spells it"""
     remote: bytes
     """the line that tells git-annex of downloads from there"""
+    embargoed: bool = False
+    """only those with a token may see it, and only at the API"""
 
     def check(self, hosts: Collection[str]) -> None:
         """ContentRefused unless the address is one of this Zarr, at one of these hosts."""
@@ -39,7 +41,7 @@ class Subject:
 
     @property
     def addresses(self) -> Addresses:
-        return Addresses(self.address, self.api, self.zarr_id)
+        return Addresses(None if self.embargoed else self.address, self.api, self.zarr_id)
 
     def facts(self, checksum: Checksum) -> ZarrFacts:
         return ZarrFacts(self.zarr_id, self.location.bucket, self.location.key, checksum)

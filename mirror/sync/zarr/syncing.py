@@ -13,16 +13,16 @@ from typing import Literal
 
 from mirror.archive.s3 import ObjectVersion
 from mirror.config import Settings
-from mirror.dataset.layout import NUMBER
 from mirror.dataset.zarr.checksum import Checksum
 from mirror.dataset.zarr.folders import folders_of
 from mirror.errors import ManifestDamaged, ZarrDiffers
 from mirror.git.objects import Oid
+from mirror.store.moving import begin_anew
 from mirror.store.room import check_room, telling_of_room
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
 from mirror.sync.connection import Connection
-from mirror.sync.zarr.held import HeldZarr, finish, held_zarr, snapshot_of
+from mirror.sync.zarr.held import HeldZarr, finish, held_zarr, is_up_to_date, snapshot_of
 from mirror.sync.zarr.in_manifest import ManifestTarget
 from mirror.sync.zarr.in_repository import RepositoryTarget
 from mirror.sync.zarr.materializing import materialized
@@ -70,22 +70,22 @@ class ZarrSync:
         `ZarrDiffers` when it cannot be brought there; it then stays as it was.
         """
         subject.check(self._connection.hosts)
-        folder = self._store.zarr(subject.zarr_id)
+        folder = self._store.zarr(subject.zarr_id, private=subject.embargoed)
         with telling_of_room(), folder.lock():
-            before = held = held_zarr(self._store, folder)
-            if held is None or held.checksum != checksum or held.layout != NUMBER or self._everything:
+            before = held = self._held(folder)
+            if held is None or self._everything or not is_up_to_date(held, subject, checksum):
                 held = self._recorded(folder, held, subject, checksum)
             else:
                 finish(self._store, folder, held)
-            if held.form == "manifest" and self._wanted(held.checksum) == "repository":
+            if held.form == "manifest" and self._wanted(folder, held.checksum) == "repository":
                 held = materialized(self._store, folder, held)
             return held, before is None or (before.oid, before.form) != (held.oid, held.form)
 
     def snapshot(self, subject: Subject, checksum: Checksum) -> Oid:
         """The snapshot of a Zarr in this state: one that was seen, or the present one. `ZarrDiffers` otherwise."""
-        folder = self._store.zarr(subject.zarr_id)
+        folder = self._store.zarr(subject.zarr_id, private=subject.embargoed)
         with folder.lock():
-            held = held_zarr(self._store, folder)
+            held = self._held(folder)
             if held is not None and (known := snapshot_of(self._store, held, checksum)) is not None:
                 return known
         # Asked first: of a state that is gone for good, nobody wants to list the Zarr each time.
@@ -95,8 +95,15 @@ class ZarrSync:
                 return now
         raise ZarrDiffers(f"Zarr {subject.zarr_id}: it is not in the state that was published any more, {checksum}")
 
-    def _wanted(self, checksum: Checksum) -> Literal["repository", "manifest"]:
-        """How the settings want a Zarr of this size to be held."""
+    def _held(self, folder: ZarrFolder) -> HeldZarr | None:
+        begin_anew(self._store, folder.zarr_id)
+        return held_zarr(self._store, folder)
+
+    def _wanted(self, folder: ZarrFolder, checksum: Checksum) -> Literal["repository", "manifest"]:
+        """How the settings want a Zarr of this size to be held. One that had a repository under embargo keeps one, for
+        the content in it."""
+        if self._store.opens is not None and self._store.opens.folder(folder.zarr_id).is_dir():
+            return "repository"
         most = self._settings.zarr.repository_max_entries
         small = most is None or checksum.files <= most
         return "repository" if self._settings.zarr.hold == "repository" and small else "manifest"
@@ -141,7 +148,7 @@ class ZarrSync:
     def _target(self, folder: ZarrFolder, held: HeldZarr | None, subject: Subject, expected: Checksum) -> Target:
         # A Zarr goes on as it is held: a repository whatever the settings say by now, and what has only a manifest in
         # that. The repository is then written as a whole, with all states.
-        form = held.form if held is not None else self._wanted(expected)
+        form = held.form if held is not None else self._wanted(folder, expected)
         if form == "manifest":
             return ManifestTarget(folder, subject, held)
         return RepositoryTarget(self._store, folder, subject, held)
@@ -152,17 +159,22 @@ class ZarrSync:
             raise ZarrPending(subject.zarr_id)
         return Checksum.parse(said)
 
+    def _listing(self, subject: Subject, jobs: int | None) -> Iterator[list[ObjectVersion]]:
+        if subject.embargoed:
+            return self._connection.client.zarr_files(subject.zarr_id, subject.location.key)
+        return self._connection.bucket.current_objects(subject.location, jobs=jobs)
+
     def _pages(
         self, subject: Subject, expected: Checksum, room_at: Path, jobs: int | None
     ) -> Iterator[Sequence[ObjectVersion]]:
         listed = 0
-        for page in self._connection.bucket.current_objects(subject.location, jobs=jobs):
+        for page in self._listing(subject, jobs):
             listed += len(page)
             check_room(room_at, 0, f"Zarr {subject.zarr_id}")  # how much of it differs shows only now
             if listed > _FAR_TOO_MANY * (expected.files + 1000):
                 raise ZarrDiffers(
                     f"Zarr {subject.zarr_id}: more than {listed:,} files are listed, not {expected.files:,}"
                 )
-            if self._tell is not None:
+            if self._tell is not None and not subject.embargoed:
                 self._tell(f"Zarr {subject.zarr_id}: {listed:,} of {expected.files:,} files listed")
             yield page

@@ -62,7 +62,7 @@ class Target(ABC):
 
     @property
     def origin(self) -> Origin:
-        return Origin(NUMBER, self.subject.address, self.subject.api)
+        return Origin(NUMBER, self.subject.address, self.subject.api, self.subject.embargoed)
 
     @property
     def trusted(self) -> bool:

@@ -12,7 +12,7 @@ from mirror.demo import DemoArchive
 from mirror.demo.faults import LostVersions
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
-from mirror.sync.zarr import in_manifest, in_repository, materializing, syncing, target
+from mirror.sync.zarr import held, in_manifest, in_repository, materializing, target
 from mirror.sync.zarr.materialize import materialize
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def test_in_a_later_layout_a_zarr_is_recorded_anew(
     zarr_id = archive.add_zarr(dandiset, PATH, FILES)
     mirror_once(zarr__hold=hold).check()
     later = documents.NUMBER + 1
-    for module in (documents, target, in_manifest, in_repository, materializing, syncing):
+    for module in (documents, target, in_manifest, in_repository, materializing, held):
         monkeypatch.setattr(module, "NUMBER", later)
     archive.add_asset(dandiset, "a.nwb", b"a")
     mirror_once(everything=True).check()

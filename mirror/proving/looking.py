@@ -1,0 +1,117 @@
+"""Looking at what the archive has of a content, by the addresses that are recorded of it. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+from mirror.annex.keys import parse_key
+from mirror.archive.addresses import Address, ObjectAddress, addresses
+from mirror.archive.content import Content, Seen
+from mirror.archive.s3 import content_url_allowed
+from mirror.errors import ArchiveError, Unreachable
+from mirror.proving.rate import Rate
+from mirror.store.ledger import Found
+
+_MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
+_WORST_LAST = (Found.OK, Found.NON_CURRENT, Found.CHANGED, Found.GONE)
+
+SAID = {
+    Found.OK: "",
+    Found.NON_CURRENT: "the archive has it only as a version that is not today's; such versions are deleted after a"
+    " time",
+    Found.GONE: "the archive does not have it any more",
+    Found.CHANGED: "the archive has something else there",
+    Found.DAMAGED: "is damaged",
+}
+"""What is told of a content, where no more is known."""
+
+
+class Looked(NamedTuple):
+    """What the archive has of a content. `NEVER`: no answer was had."""
+
+    found: Found
+    message: str = ""
+    unreachable: bool = False
+
+
+@dataclass(frozen=True)
+class Looker:
+    """Looks at contents. May be shared among threads."""
+
+    content: Content
+    hosts: Collection[str]
+    """those of the archive: what else is recorded is somebody's own affair, and not asked"""
+    rate: Rate
+
+    def look(self, key: str, urls: Iterable[str]) -> Looked:
+        """The best that is found at the recorded addresses: objects of the bucket or, where none is open, the API."""
+        found = [one for one in addresses(urls) if not isinstance(one, ObjectAddress) or self._is_ours(one)]
+        objects = [one for one in found if isinstance(one, ObjectAddress)]
+        answers: list[Looked] = []
+        for address in objects or found:
+            try:
+                answer = self._at(key, address)
+            except ArchiveError as error:
+                answer = Looked(Found.NEVER, str(error), isinstance(error, Unreachable))
+            if answer.found is Found.OK:
+                return answer
+            answers.append(answer)
+        # A place that did not answer may be one that has it.
+        silent = next((answer for answer in answers if answer.found is Found.NEVER), None)
+        if silent is not None:
+            return silent
+        if not answers:
+            # Nobody said that it is gone.
+            return Looked(Found.NEVER, "no address of it in this archive is recorded")
+        return min(answers, key=lambda answer: _WORST_LAST.index(answer.found))
+
+    def version(self, key: str, url: str) -> Looked:
+        """The same of one version of an object, of which it is known that it is not today's."""
+        try:
+            self.rate.wait()
+            return _old(key, self.content.look(ObjectAddress(url)))
+        except ArchiveError as error:
+            return Looked(Found.NEVER, str(error), isinstance(error, Unreachable))
+
+    def _is_ours(self, address: ObjectAddress) -> bool:
+        return content_url_allowed(address.url, self.hosts)
+
+    def _at(self, key: str, address: Address) -> Looked:
+        self.rate.wait()
+        if not isinstance(address, ObjectAddress):
+            return _judged(key, self.content.look(address))
+        version = version_in(address.url)
+        seen = self.content.look(address, current=True)
+        if version is None or (seen is not None and seen.version_id == version):
+            return _judged(key, seen)
+        self.rate.wait()
+        return _old(key, self.content.look(address))
+
+
+def version_in(url: str) -> str | None:
+    """The version that an address names."""
+    return parse_qs(urlsplit(url).query).get("versionId", [None])[-1]
+
+
+def _old(key: str, seen: Seen | None) -> Looked:
+    judged = _judged(key, seen)
+    if judged.found is not Found.OK:
+        return judged
+    return Looked(Found.NON_CURRENT, SAID[Found.NON_CURRENT])
+
+
+def _judged(key: str, seen: Seen | None) -> Looked:
+    """What is there, held against what the key says of it."""
+    if seen is None:
+        return Looked(Found.GONE, SAID[Found.GONE])
+    parsed = parse_key(key)
+    if seen.size != parsed.size:
+        return Looked(Found.CHANGED, f"has {seen.size} bytes there, not {parsed.size}")
+    # Of what was uploaded in parts, the ETag is no MD5, and says so by a dash.
+    if parsed.backend in ("MD5", "MD5E") and seen.etag and _MD5(seen.etag) and seen.etag != parsed.digest:
+        return Looked(Found.CHANGED, f"has the MD5 {seen.etag} there, not {parsed.digest}")
+    return Looked(Found.OK)

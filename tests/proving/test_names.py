@@ -1,0 +1,309 @@
+"""Whatever is damaged in a repository is found, without asking the archive."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mirror.config import Settings
+from mirror.demo import DemoArchive
+from mirror.proving.findings import SubjectProved, Teller
+from mirror.proving.names import Stopped, fsck, prove_names
+from mirror.proving.zarr_names import prove_zarr_names
+from mirror.store.ledger import Level
+from mirror.store.store import Store
+from mirror.sync.engine import sync
+from tests.proving.conftest import Git, Told
+
+Prove = Callable[[], Told]
+LEVEL: Level = "names"
+
+
+@pytest.fixture
+def repository(store: Store, dandiset: str) -> Path:
+    return store.repository(dandiset).path
+
+
+@pytest.fixture
+def prove(store: Store, dandiset: str) -> Prove:
+    """What is found now."""
+
+    def run() -> Told:
+        told = Told()
+        result = SubjectProved(dandiset, LEVEL, str(store.alias(dandiset)))
+        prove_names(store, dandiset, Teller(result, told), stop=lambda: False)
+        told.subjects.append(result)
+        return told
+
+    return run
+
+
+def commit_tree(git: Git, repository: Path, ref: str, tree: str) -> None:
+    """Move a branch to a commit of this tree that says what the one before said."""
+    message = git(repository, "log", "-1", "--format=%B", ref)
+    commit = git(repository, "commit-tree", tree, "-p", ref, "-m", message)
+    git(repository, "update-ref", f"refs/heads/{ref}", commit)
+
+
+def without(git: Git, repository: Path, ref: str, path: str) -> str:
+    """The tree of a branch without one file."""
+    return with_line(git, repository, ref, f"0 {'0' * 40}\t{path}")
+
+
+def with_file(git: Git, repository: Path, ref: str, path: str, mode: str, body: bytes) -> str:
+    """The tree of a branch with another file at a path."""
+    blob = git(repository, "hash-object", "-w", "--stdin", stdin=body)
+    return with_line(git, repository, ref, f"{mode} {blob}\t{path}")
+
+
+def with_line(git: Git, repository: Path, ref: str, line: str) -> str:
+    index = repository / "an-index"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_INDEX_FILE", str(index))
+        git(repository, "read-tree", ref)
+        git(repository, "update-index", "--index-info", stdin=f"{line}\n".encode())
+        tree = git(repository, "write-tree")
+    index.unlink()
+    return tree
+
+
+def publish(git: Git, repository: Path) -> None:
+    """As the mirror does after each change: so that only what a test means is wrong."""
+    git(repository, "update-server-info")
+
+
+def logs_of(git: Git, repository: Path, ending: str) -> list[str]:
+    names = git(repository, "ls-tree", "-r", "--name-only", "git-annex").splitlines()
+    return [name for name in names if name.endswith(ending)]
+
+
+def test_of_a_whole_mirror_nothing_is_found(prove: Prove) -> None:
+    told = prove()
+
+    assert told.findings == []
+    assert told.subjects[0].checked == 3 + 4  # assets of the published version, and of the draft
+
+
+def test_a_git_object_that_is_gone_is_found(repository: Path, git: Git) -> None:
+    lost = git(repository, "rev-parse", "draft:README.md")
+    for pack in list(repository.glob("objects/pack/pack-*")):
+        aside = repository / "aside" / pack.name
+        aside.parent.mkdir(exist_ok=True)
+        pack.rename(aside)
+    git(repository, "unpack-objects", stdin=next(repository.glob("aside/*.pack")).read_bytes())
+    (repository / "objects" / lost[:2] / lost[2:]).unlink()
+
+    assert any(lost in line for line in fsck(repository))
+
+
+def test_a_flipped_byte_of_a_pack_is_found(repository: Path) -> None:
+    pack = next(repository.glob("objects/pack/*.pack"))
+    body = bytearray(pack.read_bytes())
+    body[len(body) // 2] ^= 1
+    pack.chmod(0o644)
+    pack.write_bytes(body)
+
+    assert list(fsck(repository))
+
+
+def test_a_content_without_its_logs_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    log = logs_of(git, repository, ".nwb.log")[0]
+    commit_tree(git, repository, "git-annex", without(git, repository, "git-annex", log))
+    publish(git, repository)
+
+    told = prove()
+
+    assert told.kinds == {"logs"}
+    assert "no location log" in told.findings[0].message
+    assert told.findings[0].key == log.rpartition("/")[2].removesuffix(".log")
+
+
+def test_a_content_without_addresses_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    log = logs_of(git, repository, ".log.web")[0]
+    commit_tree(git, repository, "git-annex", without(git, repository, "git-annex", log))
+    publish(git, repository)
+
+    assert "no log of its addresses" in prove().findings[0].message
+
+
+def test_a_line_that_git_annex_does_not_understand_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    log = logs_of(git, repository, ".nwb.log")[0]
+    body = git(repository, "show", f"git-annex:{log}").encode() + b"\nyesterday 1 somewhere\n"
+    commit_tree(git, repository, "git-annex", with_file(git, repository, "git-annex", log, "100644", body))
+    publish(git, repository)
+
+    assert "yesterday 1 somewhere" in prove().findings[0].message
+
+
+def test_addresses_that_the_location_log_knows_nothing_of_are_found(prove: Prove, repository: Path, git: Git) -> None:
+    log = logs_of(git, repository, ".nwb.log")[0]
+    body = git(repository, "show", f"git-annex:{log}").replace("s 1 ", "s 0 ").encode() + b"\n"
+    commit_tree(git, repository, "git-annex", with_file(git, repository, "git-annex", log, "100644", body))
+    publish(git, repository)
+
+    assert "does not say that the web has it" in prove().findings[0].message
+
+
+def test_a_link_that_leads_elsewhere_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    tree = with_file(git, repository, "draft", "sub-3/sub-3_ecephys.nwb", "120000", b"../.git/annex/objects/x/y/Z/Z")
+    commit_tree(git, repository, "draft", tree)
+    publish(git, repository)
+
+    told = prove()
+
+    assert told.where("tree") == ["sub-3/sub-3_ecephys.nwb"]
+    assert told.findings[0].version == "draft"
+
+
+def test_a_text_that_is_another_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    commit_tree(git, repository, "draft", with_file(git, repository, "draft", "README.md", "100644", b"Ripples\n"))
+    publish(git, repository)
+
+    assert prove().where("tree") == ["README.md"]
+
+
+def test_a_file_without_a_record_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    commit_tree(git, repository, "draft", with_file(git, repository, "draft", "sub-1/more.txt", "100644", b"more"))
+    publish(git, repository)
+
+    assert prove().where("tree") == ["sub-1/more.txt"]
+
+
+def test_a_record_without_a_file_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    tree = without(git, repository, "draft", "sub-3/sub-3_ecephys.nwb")
+    commit_tree(git, repository, "draft", tree)
+    publish(git, repository)
+
+    assert prove().where("tree") == ["sub-3/sub-3_ecephys.nwb"]
+
+
+def test_records_that_are_gone_are_found_by_what_the_commit_says(prove: Prove, repository: Path, git: Git) -> None:
+    tree = without(git, repository, "draft", ".dandi/assets/sub-3/assets.jsonl")
+    commit_tree(git, repository, "draft", tree)
+    publish(git, repository)
+
+    told = prove()
+
+    assert told.where("history") == ["draft"]
+    assert told.where("tree") == ["sub-3/sub-3_ecephys.nwb"]
+
+
+def test_a_tag_that_was_moved_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    tag = next(name for name in git(repository, "tag").splitlines() if "/" not in name)
+    git(repository, "update-ref", f"refs/tags/{tag}", git(repository, "rev-parse", "draft"))
+    publish(git, repository)
+
+    told = prove()
+
+    assert set(told.where("history")) >= {f"refs/tags/{tag}"}
+    assert any("says that it is draft" in one.message or "says it is draft" in one.message for one in told.findings)
+
+
+def test_a_tag_that_is_gone_is_found(prove: Prove, repository: Path, git: Git) -> None:
+    for tag in git(repository, "tag").splitlines():
+        git(repository, "update-ref", "-d", f"refs/tags/{tag}")
+    publish(git, repository)
+
+    assert "refs/heads/releases" in prove().where("history")
+
+
+def test_refs_that_web_servers_do_not_hand_out_are_found(prove: Prove, repository: Path) -> None:
+    (repository / "info" / "refs").write_text("")
+
+    assert prove().kinds == {"published"}
+
+
+def test_an_alias_that_leads_elsewhere_is_found(prove: Prove, store: Store, dandiset: str) -> None:
+    alias = store.alias(dandiset)
+    alias.unlink()
+    alias.symlink_to("../abc/somewhere")
+
+    assert prove().kinds == {"address"}
+
+
+def test_it_ends_when_it_is_told_to_stop(store: Store, dandiset: str) -> None:
+    result = SubjectProved(dandiset, LEVEL, "")
+
+    with pytest.raises(Stopped):
+        prove_names(store, dandiset, Teller(result, Told()), stop=lambda: True)
+
+
+@pytest.fixture(params=["repository", "manifest"])
+def zarr_store(request: pytest.FixtureRequest, with_zarr: str, settings: Settings) -> Store:
+    """A mirror of a Zarr, in one of the two forms."""
+    zarr = settings.zarr.model_copy(update={"hold": request.param})
+    sync(settings.model_copy(update={"zarr": zarr}), [with_zarr])
+    return Store.open(settings.store)
+
+
+def proved_zarr(store: Store) -> Told:
+    told = Told()
+    (zarr_id,) = store.zarrs()
+    result = SubjectProved(zarr_id, LEVEL, "")
+    prove_zarr_names(store, zarr_id, Teller(result, told), stop=lambda: False)
+    told.subjects.append(result)
+    return told
+
+
+def test_the_files_of_a_zarr_add_up_to_its_checksum(zarr_store: Store) -> None:
+    told = proved_zarr(zarr_store)
+
+    assert told.findings == []
+    assert told.subjects[0].checked == 5
+
+
+def test_a_zarr_with_folders_as_deep_as_can_be_is_gone_through(
+    archive: DemoArchive, with_zarr: str, zarr_path: str, settings: Settings
+) -> None:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(5000)  # the archive's own reckoning goes deeper
+    try:
+        archive.change_zarr(with_zarr, zarr_path, {"a/" * 480 + "x": b"deep"})
+    finally:
+        sys.setrecursionlimit(limit)
+    sync(settings, [with_zarr])
+
+    told = proved_zarr(Store.open(settings.store))
+
+    assert (told.findings, told.subjects[0].checked) == ([], 6)
+
+
+def test_a_zarr_whose_commit_is_gone_is_found(zarr_store: Store, with_zarr: str) -> None:
+    (zarr_id,) = zarr_store.zarrs()
+    if zarr_store.dataset(zarr_id).path.is_dir():
+        zarr_store.dataset(zarr_id).path.rename(zarr_store.root / "aside")
+    else:
+        (zarr_store.zarr(zarr_id).path / "commits.json").unlink()
+    told = Told()
+
+    prove_names(zarr_store, with_zarr, Teller(SubjectProved(with_zarr, LEVEL, ""), told), stop=lambda: False)
+
+    assert told.kinds == {"zarr"}
+
+
+def test_a_file_that_a_zarr_lost_is_found(with_zarr: str, settings: Settings, git: Git) -> None:
+    sync(settings, [with_zarr])
+    store = Store.open(settings.store)
+    (zarr_id,) = store.zarrs()
+    repository = store.dataset(zarr_id).path
+    commit_tree(git, repository, "draft", without(git, repository, "draft", "0/0/1"))
+    publish(git, repository)
+
+    told = proved_zarr(store)
+
+    assert told.kinds == {"zarr"}
+    assert "add up to" in told.findings[0].message
+
+
+def test_a_manifest_that_is_cut_short_is_found(with_zarr: str, settings: Settings) -> None:
+    zarr = settings.zarr.model_copy(update={"hold": "manifest"})
+    sync(settings.model_copy(update={"zarr": zarr}), [with_zarr])
+    store = Store.open(settings.store)
+    (zarr_id,) = store.zarrs()
+    manifest = next(store.zarr(zarr_id).path.glob("manifest-*.gz"))
+    manifest.write_bytes(manifest.read_bytes()[:-20])
+
+    assert proved_zarr(store).kinds == {"zarr"}
