@@ -9,8 +9,8 @@ keep repositories small, `owner` keeps strangers out, `resting` says how long wh
 
 `sides` are the two places of datasets, open and under embargo; `moving` takes one across, and `opening` makes it anew
 for that. `contents` is the bytes in the repositories, `locations` what the git-annex branch says of them,
-`content_book` their sum, `version_keys` which of them a version has. `ledger` is what was proved, and `proofs` what that
-comes to.
+`content_book` their sum, `version_keys` which of them a version has. `ledger` is what was proved, and `proofs` what
+that comes to.
 
 Imports `git`, `dataset`, `annex`, `errors`; `sync`, `publish` and `cli` import it.
 """
