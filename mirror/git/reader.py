@@ -45,6 +45,7 @@ class ObjectReader:
     def __init__(self, repository: Path) -> None:
         self.repository = repository
         self._idle: list[_CatFile] = []
+        self._closings = 0
 
     def __enter__(self) -> Self:
         return self
@@ -63,6 +64,7 @@ class ObjectReader:
     def read_many(self, oids: Iterable[Oid]) -> Iterator[tuple[Oid, bytes, bytes]]:
         """Name, kind and content of each, in this order, much faster than one by one."""
         process = self._idle.pop() if self._idle else _CatFile(self.repository)
+        closings = self._closings
         free = True  # no answer is still to come
         try:
             source = iter(oids)
@@ -81,13 +83,15 @@ class ObjectReader:
                     raise MissingObject(oid, self.repository)
                 yield oid, *answer
         finally:
-            if free:
+            if free and closings == self._closings:
                 self._idle.append(process)
             else:
                 process.close()
 
     def close(self) -> None:
-        """End the processes. The reader may be used again: it starts new ones."""
+        """End the processes; one whose answers are still being taken ends with that. The reader may be used again: it
+        starts new ones."""
+        self._closings += 1
         while self._idle:
             self._idle.pop().close()
 

@@ -47,6 +47,19 @@ def test_reading_more_while_a_stream_is_half_read(repository: Repository, blobs:
         assert reader.read(oids[5])[1] == blobs[oids[5]]
 
 
+def test_nothing_runs_on_after_a_stream_that_outlives_its_reader(
+    repository: Repository, blobs: dict[Oid, bytes]
+) -> None:
+    oid, other = list(blobs)[:2]
+    with ObjectReader(repository.path) as reader:
+        stream = reader.read_many([oid, other])
+        assert [next(stream)[2], next(stream)[2]] == [blobs[oid], blobs[other]]
+    assert next(stream, None) is None
+    assert reader._idle == []
+    assert reader.read(oid)[1] == blobs[oid]  # it starts a new one
+    reader.close()
+
+
 def test_questions_are_asked_as_answers_are_taken(repository: Repository, blobs: dict[Oid, bytes]) -> None:
     asked = 0
 
