@@ -13,6 +13,8 @@ GITMODULES = b".gitmodules"
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _NEEDS_QUOTES = re.compile(rb'[\x00-\x20\x7f"\\#;]')
 _ESCAPES = {b"\\": b"\\\\", b'"': b'\\"', b"\n": b"\\n", b"\t": b"\\t", b"\b": b"\\b"}
+_ESCAPED = {escape[1:]: char for char, escape in _ESCAPES.items()}
+_PLACE = re.compile(rb"^\tpath = (?P<path>.*)\n\turl = .*\n\tdatalad-id = (?P<id>[0-9a-f-]{36})$", re.MULTILINE)
 
 
 def submodule_path(path: str) -> bytes:
@@ -42,7 +44,23 @@ def section(path: bytes, address: str, dataset_id: str) -> bytes:
     )
 
 
+def dataset_ids(body: bytes) -> list[str]:
+    """The ids of the datasets that a `.gitmodules` of ours names, in its order, one at two paths twice."""
+    return [found["id"].decode() for found in _PLACE.finditer(body)]
+
+
+def places(body: bytes) -> dict[bytes, str]:
+    """The path in the tree of each, with its id."""
+    return {_unquoted(found["path"]): found["id"].decode() for found in _PLACE.finditer(body)}
+
+
 def _value(text: bytes) -> bytes:
     if not _NEEDS_QUOTES.search(text):
         return text
     return b'"%b"' % re.sub(rb'[\\"\n\t\x08]', lambda found: _ESCAPES[found[0]], text)
+
+
+def _unquoted(value: bytes) -> bytes:
+    if not value.startswith(b'"'):
+        return value
+    return re.sub(rb"\\(.)", lambda found: _ESCAPED.get(found[1], found[1]), value[1:-1], flags=re.DOTALL)

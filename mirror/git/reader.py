@@ -257,6 +257,11 @@ class Objects:
             tree = entry.oid
         return self.tree(tree).get(name)
 
+    def blob_at(self, tree: Oid, path: bytes) -> bytes:
+        """The content of the file at a path below a tree; nothing where there is no such file."""
+        entry = self.lookup(tree, path)
+        return self.blob(entry.oid) if entry is not None else b""
+
     def list_tree(self, tree: Oid, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
         """All files, links and submodules below a tree, in the byte order of their paths.
 

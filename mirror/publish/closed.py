@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mirror.dataset.facts import Facts, facts_of
-from mirror.dataset.submodules import GITMODULES
+from mirror.dataset.submodules import GITMODULES, dataset_ids
 from mirror.errors import MirrorError
 from mirror.git.objects import Oid
 from mirror.git.reader import Objects
@@ -20,7 +19,6 @@ logger = logging.getLogger(__name__)
 
 _DRAFT, _TAGS = "refs/heads/draft", "refs/tags/"
 _DOCUMENTS = (b"dandiset.yaml", b".dandi/version.json")
-_DATASET_ID = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,9 @@ def _read(repository: Repository, refs: dict[str, Oid]) -> Closed:
 
 
 def _facts(objects: Objects, commit: Oid) -> Facts:
-    return facts_of(*(_file(objects, commit, name) for name in _DOCUMENTS))
+    tree = objects.commit(commit).tree
+    return facts_of(*(objects.blob_at(tree, name) for name in _DOCUMENTS))
 
 
 def _zarrs(objects: Objects, commit: Oid) -> list[str]:
-    return [name.decode() for name in _DATASET_ID.findall(_file(objects, commit, GITMODULES))]
-
-
-def _file(objects: Objects, commit: Oid, name: bytes) -> bytes:
-    """Nothing where there is no such file."""
-    entry = objects.lookup(objects.commit(commit).tree, name)
-    return objects.blob(entry.oid) if entry is not None else b""
+    return dataset_ids(objects.blob_at(objects.commit(commit).tree, GITMODULES))

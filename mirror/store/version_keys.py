@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mirror.annex import logs
 from mirror.annex.keys import parse_key
 from mirror.dataset.names import asset_path
-from mirror.dataset.submodules import GITMODULES
+from mirror.dataset.submodules import GITMODULES, places
 from mirror.errors import UsageError
 from mirror.git.objects import MODE_GITLINK, MODE_LINK, Entry, Oid
 from mirror.git.reader import MissingObject, Objects
@@ -25,9 +25,6 @@ _AT_ONCE = 10_000
 _LINKS = 500
 """links read at a time"""
 _KEY_LINK = re.compile(rb"(?:\.\./)*\.git/annex/objects/[^/]+/[^/]+/([^/]+)/\1").fullmatch
-_PLACE = re.compile(rb"^\tpath = (?P<path>.*)\n\turl = .*\n\tdatalad-id = (?P<id>[0-9a-f-]{36})$", re.MULTILINE)
-_ESCAPE = re.compile(rb"\\(.)", re.DOTALL)
-_ESCAPED = {b"n": b"\n", b"t": b"\t", b"b": b"\b"}
 
 
 class VersionKey(NamedTuple):
@@ -95,7 +92,7 @@ def commit_keys(
     repository, dataset_id = store.repository(identifier), store.dataset_id(identifier)
     with repository.objects() as objects:
         tree = objects.commit(commit).tree
-        ids = _zarrs_in(objects, tree) if zarrs else {}
+        ids = places(objects.blob_at(tree, GITMODULES)) if zarrs else {}
         entries = objects.list_tree(tree)
         while batch := list(islice(entries, _LINKS)):
             links = _links(objects, batch)
@@ -156,17 +153,3 @@ def _version_key(path: str, target: bytes, dataset_id: str) -> Iterator[VersionK
     if found is not None:
         key = found[1].decode()
         yield VersionKey(path, key, parse_key(key).size, dataset_id)
-
-
-def _zarrs_in(objects: Objects, tree: Oid) -> dict[bytes, str]:
-    """The Zarrs of a version: the id of each by its path in the tree."""
-    entry = objects.lookup(tree, GITMODULES)
-    body = objects.blob(entry.oid) if entry is not None else b""
-    return {_unquoted(found["path"]): found["id"].decode() for found in _PLACE.finditer(body)}
-
-
-def _unquoted(value: bytes) -> bytes:
-    """A value in `.gitmodules`, as `dataset.submodules` writes it."""
-    if not value.startswith(b'"'):
-        return value
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), value[1:-1])

@@ -12,11 +12,10 @@ that never saw it closed. Until that is done it is kept as it was on the closed 
 from __future__ import annotations
 
 import logging
-import re
 
 from msgspec.structs import replace
 
-from mirror.dataset.submodules import GITMODULES
+from mirror.dataset.submodules import GITMODULES, dataset_ids
 from mirror.git.objects import Oid
 from mirror.git.reader import Objects
 from mirror.git.repository import Repository
@@ -24,14 +23,13 @@ from mirror.store.moving import begin_anew, close_dataset, delete_closed, give_u
 from mirror.store.room import telling_of_room
 from mirror.store.state import DandisetState, write_state
 from mirror.store.store import Store
+from mirror.store.version_keys import versions_in
 from mirror.sync.mirrored import DRAFT, RELEASES, TAGS
 from mirror.sync.zarr.held import is_recorded
 
 __all__ = ["admit", "begin_opening", "is_exposed", "open_up", "withdraw", "zarrs_ever"]
 
 logger = logging.getLogger(__name__)
-
-_DATASET_ID = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
 
 
 def admit(store: Store, identifier: str, since: str) -> None:
@@ -98,7 +96,7 @@ def _tell(store: Store, identifier: str) -> None:
     refs = repository.refs() if repository.path.is_dir() else {}
     if DRAFT not in refs:
         return
-    names = sorted(name for ref in refs if ref.startswith(TAGS) and "/" not in (name := ref.removeprefix(TAGS)))
+    names = sorted(versions_in(refs))
     versions = f"version{'s' if len(names) > 1 else ''} {', '.join(names)} and the draft" if names else "the draft"
     logger.warning(
         "Dandiset %s came under embargo: it is withdrawn from %s, where %s had been public; so had the S3 addresses of"
@@ -151,8 +149,7 @@ def _lacks_zarrs(repository: Repository, state: DandisetState) -> bool:
     """Whether the draft has Zarrs that it does not name, as they could not be had, or are not to be."""
     with repository.objects() as objects:
         tree = objects.commit(repository.refs()[DRAFT]).tree
-        entry = objects.lookup(tree, GITMODULES)
-        return state.zarrs != (len(_DATASET_ID.findall(objects.blob(entry.oid))) if entry is not None else 0)
+        return state.zarrs != len(dataset_ids(objects.blob_at(tree, GITMODULES)))
 
 
 def zarrs_ever(repository: Repository) -> list[str]:
@@ -161,7 +158,7 @@ def zarrs_ever(repository: Repository) -> list[str]:
     found: set[str] = set()
     with repository.objects() as objects:
         for oid in _gitmodules(objects, [refs[ref] for ref in (DRAFT, RELEASES) if ref in refs]):
-            found |= {name.decode() for name in _DATASET_ID.findall(objects.blob(oid))}
+            found.update(dataset_ids(objects.blob(oid)))
     return sorted(found)
 
 

@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mirror.dataset.names import check_conflicts
-from mirror.dataset.submodules import gitmodules, submodule_path
+from mirror.dataset.submodules import dataset_ids, gitmodules, places, submodule_path
 from mirror.errors import PathRefused
 from mirror.git.objects import BLOB, COMMIT, MODE_FILE, MODE_GITLINK, Commit, Entry, Signature
 from mirror.git.repository import Repository
@@ -108,6 +108,15 @@ def _split(line: bytes) -> tuple[bytes, bytes, bytes]:
             key, _, value = line.partition(variable + b"\n")
             return key + variable, b"\n", value
     raise AssertionError(line)
+
+
+@given(st.dictionaries(PATHS, IDS, max_size=5).map(without_conflicts))
+@example({"-x.zarr": ZARR_ID, "a b.zarr": ZARR_ID, 'a"b\\c': ZARR_ID, "a\nb": ZARR_ID, "#;": ZARR_ID, "a ": ZARR_ID})
+@example({"a\rb": ZARR_ID, "a\r": ZARR_ID, "\ta": ZARR_ID, "a\x08b": ZARR_ID, "a\\nb": ZARR_ID})
+def test_we_read_back_what_was_written(submodules: dict[str, str]) -> None:
+    held = {submodule_path(path): zarr_id for path, zarr_id in submodules.items()}
+    assert places(gitmodules(held)) == held
+    assert dataset_ids(gitmodules(held)) == [held[path] for path in sorted(held)]
 
 
 def test_it_is_the_same_text_whatever_the_order() -> None:

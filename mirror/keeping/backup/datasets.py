@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import NamedTuple
 
 from mirror.annex import logs
-from mirror.dataset.submodules import GITMODULES
+from mirror.dataset.submodules import GITMODULES, dataset_ids
 from mirror.errors import UsageError
 from mirror.git.objects import Oid
 from mirror.git.repository import Repository
@@ -15,7 +15,6 @@ from mirror.store.locations import ANNEX
 from mirror.store.store import Store
 
 _ZARR_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}").fullmatch
-_ZARR_IN = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
 
 
 class Dataset(NamedTuple):
@@ -67,7 +66,7 @@ def _zarrs_of(repository: Repository) -> list[str]:
             entry = objects.lookup(objects.commit(commit).tree, GITMODULES)
             if entry is not None and entry.oid not in bodies:
                 bodies.add(entry.oid)
-                ids |= dict.fromkeys(found.decode() for found in _ZARR_IN.findall(objects.blob(entry.oid)))
+                ids |= dict.fromkeys(dataset_ids(objects.blob(entry.oid)))
     return list(ids)
 
 

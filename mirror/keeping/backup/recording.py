@@ -65,5 +65,4 @@ def log_name(key: str, ending: bytes) -> bytes:
 
 def _file(objects: Objects, root: Oid | None, name: bytes) -> bytes:
     """A file of the branch; nothing where there is none."""
-    entry = objects.lookup(root, name) if root is not None else None
-    return objects.blob(entry.oid) if entry is not None else b""
+    return objects.blob_at(root, name) if root is not None else b""

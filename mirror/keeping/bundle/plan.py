@@ -5,7 +5,6 @@ The keys of a version may be a million, so they are listed in a file, in the ord
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,14 +15,13 @@ from typing import NamedTuple, Self
 from uuid import UUID, uuid5
 
 from mirror.annex import hashdirs
-from mirror.dataset.submodules import GITMODULES
+from mirror.dataset.submodules import GITMODULES, dataset_ids
 from mirror.git.objects import Oid
 from mirror.store.contents import found
 from mirror.store.store import Store
 from mirror.store.version_keys import commit_keys
 
 _AT_ONCE = 5_000
-_DATASET_ID = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
 
 LEFT_OUT = "not chosen"
 LACKING = "not held by the store"
@@ -74,9 +72,7 @@ def _matches(path: str, pattern: str) -> bool:
 def _zarr_ids(store: Store, identifier: str, commit: Oid) -> list[str]:
     """The Zarrs of a version, those too that hold no file."""
     with store.repository(identifier).objects() as objects:
-        entry = objects.lookup(objects.commit(commit).tree, GITMODULES)
-        body = objects.blob(entry.oid) if entry is not None else b""
-    return [zarr_id.decode() for zarr_id in dict.fromkeys(_DATASET_ID.findall(body))]
+        return list(dict.fromkeys(dataset_ids(objects.blob_at(objects.commit(commit).tree, GITMODULES))))
 
 
 class Plan:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
-from mirror.dataset.submodules import GITMODULES
+from mirror.dataset.submodules import GITMODULES, dataset_ids
 from mirror.errors import MirrorError, NoRoom, UsageError
 from mirror.store.room import telling_of_room
 from mirror.store.store import Store
 from mirror.sync.mirrored import DRAFT
 from mirror.sync.zarr.held import finish, held_zarr
 from mirror.sync.zarr.materializing import materialized
-
-_DATASET_ID = re.compile(rb"^\tdatalad-id = ([0-9a-f-]{36})$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -36,9 +33,7 @@ def zarrs_of(store: Store, identifier: str) -> list[str]:
     if tip is None:
         raise UsageError(f"the store has no Dandiset {identifier}", hint="`dandi-mirror status` lists those it has")
     with repository.objects() as objects:
-        entry = objects.lookup(objects.commit(tip).tree, GITMODULES)
-        body = objects.blob(entry.oid) if entry is not None else b""
-    return list(dict.fromkeys(found.decode() for found in _DATASET_ID.findall(body)))
+        return list(dict.fromkeys(dataset_ids(objects.blob_at(objects.commit(tip).tree, GITMODULES))))
 
 
 def materialize(store: Store, zarr_id: str) -> Materialized:
