@@ -26,7 +26,8 @@ def demo(folder: Path) -> None:
     """Show the whole story on a small archive that runs on this machine.
 
     Syncs it, clones from the mirror with datalad, compares two versions, gets a file and opens it, changes the archive
-    and follows. Shows each command a person would type, with its real output. Takes some seconds.
+    and follows, keeps copies, and gets them with the archive switched off. Shows each command a person would type, with
+    its real output. Takes half a minute.
 
     \b
     dandi-mirror demo

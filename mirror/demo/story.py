@@ -25,14 +25,19 @@ SETTINGS = "demo.yaml"
 STORE = "mirror"
 CLONE = "ripples"
 ZARR_CLONE = "places"
+LATER_CLONE = "years-later"
 FILE = "sub-M541/sub-M541_ses-20240102_ecephys.nwb"
 
-_READ_NWB = f"""python -c "
+
+def _read_nwb(clone: str) -> str:
+    return f"""python -c "
 from pynwb import NWBHDF5IO
-nwb = NWBHDF5IO('{CLONE}/{FILE}', 'r').read()
+nwb = NWBHDF5IO('{clone}/{FILE}', 'r').read()
 series = nwb.acquisition['ElectricalSeries']
 print(nwb.subject.subject_id, nwb.session_start_time, series.data.shape)
 \""""
+
+
 _READ_ZARR = f"""python -c "
 import zarr
 picture = zarr.open('{ZARR_CLONE}/{SLICE}/2', mode='r')
@@ -84,6 +89,8 @@ class _Story:
         self._follow(identifier)
         self._all_in_one(identifier)
         self._ask()
+        self._keep(identifier)
+        self._outlive(identifier)
         self._farewell()
 
     def _mirror(self, identifier: str) -> None:
@@ -111,7 +118,7 @@ class _Story:
         )
         self._run(f"git -C {CLONE} config annex.security.allowed-ip-addresses 127.0.0.1")
         self._run(f"datalad -C {CLONE} get {FILE}")
-        self._run(_READ_NWB)
+        self._run(_read_nwb(CLONE))
 
     def _open_zarr(self) -> None:
         self._title("Open a Zarr")
@@ -158,6 +165,28 @@ class _Story:
         self._run(f"dandi-mirror resolve {self._doi_tag().removeprefix('doi/')} -c {SETTINGS}")
         self._say("What is new? The mirror numbers all changes. The first sync brought six, and since then:")
         self._run(f"dandi-mirror changes --since 6 -c {SETTINGS}")
+
+    def _keep(self, identifier: str) -> None:
+        self._title("Keep copies")
+        self._say(
+            "The mirror has the names so far, and the archive has the bytes. Have it keep those of all versions, too."
+        )
+        self._run(f"dandi-mirror populate {identifier} -c {SETTINGS}")
+        self._say("Is it all there, and can it be had? Read and hash what is kept, and ask the archive for the rest.")
+        self._run(f"dandi-mirror verify --level bytes -c {SETTINGS}")
+
+    def _outlive(self, identifier: str) -> None:
+        self._title("Years later")
+        self._archive.close()
+        self._say(
+            "The archive of this demo has just been switched off. Versions and what is kept of them can be cloned, got"
+            " and opened all the same."
+        )
+        first = self._versions()[0]
+        self._run(f"datalad clone {STORE}/public/alias/{identifier} {LATER_CLONE}")
+        self._run(f"git -C {LATER_CLONE} checkout -q {first}")
+        self._run(f"datalad -C {LATER_CLONE} get {FILE}")
+        self._run(_read_nwb(LATER_CLONE))
 
     def _versions(self) -> list[str]:
         return self._tags("--list", "0.*", "--sort=version:refname")
@@ -225,7 +254,7 @@ class _Story:
             f"The clone:   {self._folder / CLONE}",
             f"Settings:    {self._folder / SETTINGS}",
             "",
-            "The demo archive has stopped. Look around, and remove the folder when you have seen enough.",
+            "Look around, and remove the folder when you have seen enough.",
             "",
             "To mirror a real Dandiset into ./dandi-mirror, and clone it:",
             "",

@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Run:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
         )
 
     return run
@@ -75,6 +75,10 @@ def test_the_whole_story_is_told_with_real_output(run: Run, tmp_path: Path) -> N
     assert after(said, "git -C dandisets/000001 describe").splitlines()[1] == second
     assert f"#~000001@{second}'\n" in after(said, f"dandi-mirror resolve 10.80507/demo-dandi.000001/{second}")
     assert re.findall(r"^ +(\d+) ", after(said, "dandi-mirror changes --since 6"), re.MULTILINE) == ["7", "8"]
+    assert "held in all" in after(said, "dandi-mirror populate 000001 -c demo.yaml")
+    assert ", nothing is wrong in " in after(said, "dandi-mirror verify --level bytes -c demo.yaml")
+    assert "[from origin" in after(said, "datalad -C years-later get ")  # nobody else was there any more
+    assert said.count("\nM541 2024-01-03 ") == 2
     assert "dandi-mirror sync 000027\n    datalad clone dandi-mirror/public/alias/000027\n" in said
     assert f"{folder / 'mirror'}\n" in said
 
