@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from threading import Lock
 from urllib.parse import urlsplit
 
@@ -77,8 +78,12 @@ def _asked(lines: str) -> str:
         return ""
     try:
         said, _ = process.communicate(lines, timeout=SECONDS)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
+    except BaseException as error:
+        # Whoever is interrupted here would leave it behind: the terminal's Ctrl-C does not reach its session.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        return ""
+        if isinstance(error, subprocess.TimeoutExpired):
+            return ""
+        raise
     return said if process.returncode == 0 else ""

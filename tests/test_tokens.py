@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -30,6 +32,16 @@ def helped_by(home: Path, script: str) -> None:
     helper.write_text(f"#!/bin/sh\n{script}\n")
     helper.chmod(0o755)
     subprocess.run(["git", "config", "--global", "credential.helper", str(helper)], check=True)
+
+
+def has_ended(process: int) -> bool:
+    """Within a moment; or nobody has asked for its status yet."""
+    for _ in range(500):
+        done = subprocess.run(["ps", "-o", "stat=", str(process)], capture_output=True, text=True, check=False)
+        if not done.stdout.strip() or done.stdout.startswith("Z"):
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def test_the_environment_comes_first(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +89,30 @@ def test_a_helper_that_waits_for_somebody_is_ended(home: Path, monkeypatch: pyte
     started = time.monotonic()
     assert token_for("DANDI_API_KEY", API) is None
     assert time.monotonic() - started < 30
+
+
+def test_a_helper_is_not_left_behind_by_whoever_is_interrupted_while_it_waits(home: Path) -> None:
+    """It is in a session of its own: Ctrl-C reaches us only."""
+    helped_by(home, f"echo $$ > {home}/helper.pid; exec sleep 60")
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        for _ in range(500):
+            if (home / "helper.pid").exists():
+                break
+            time.sleep(0.01)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            token_for("DANDI_API_KEY", API)
+    finally:
+        interrupting.join()
+        signal.signal(signal.SIGINT, handler)
+    assert has_ended(int((home / "helper.pid").read_text()))
 
 
 def test_a_helper_s_environment_has_no_token_of_ours(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,8 @@ class Archives:
         api_url = self.default
         variable = self.variable(api_url)
         has_token = token_for(variable, api_url) is not None
-        source = f"from {variable}" if variable and os.environ.get(variable) else "from git credential"
+        is_set = variable and os.environ.get(variable, "").strip()
+        source = f"from {variable}" if is_set else "from git credential"
         return {"archive": api_url, "token": source if has_token else "none"}
 
     def is_trusted(self, api_url: str) -> bool:
@@ -87,11 +88,12 @@ class Archives:
 
     def variable(self, api_url: str) -> str | None:
         """The environment variable that holds the token for this API."""
-        if (known := instance_at(api_url)) is not None:
-            return known.token_variable
+        if (at := instance_at(api_url)) is not None:
+            return at.token_variable
         # The variable of a known archive holds that archive's token, which is for no other.
         instance = self._setting(INSTANCE) if api_url == self._named(API) else ""
-        return token_variable(instance) if instance and instance not in KNOWN_INSTANCES else None
+        variable = token_variable(instance) if instance else None
+        return None if variable in {known.token_variable for known in KNOWN_INSTANCES.values()} else variable
 
     def explained(self, error: NotAllowed, api_url: str) -> NotAllowed:
         """A refusal of this archive, with what can be done about it from a clone."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,20 @@ COST = 150
 READ_ONLY = "the archive is only read from here"
 _WITHOUT_HASH = ("URL", "VURL", "WORM")
 """backends of keys that git-annex has nothing to check their content against"""
+_MD5 = re.compile("[0-9a-f]{32}").fullmatch
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the clone knows of a key."""
+
+    key: str
+    parsed: ParsedKey | None
+    """None of a key that does not even tell its size"""
+    found: list[Address]
+    names: list[NamedFile]
+    others: int
+    """how many of its addresses are not asked from here"""
 
 
 @contextlib.contextmanager
@@ -90,50 +106,41 @@ class DandiRemote(SpecialRemote):  # type: ignore[misc]
 
     @answered()
     def transfer_retrieve(self, key: str, local_file: str) -> None:
-        parsed = _parsed(key)
-        found = self._addresses(key)
-        named = [] if found else self._named(key)
-        size = parsed.size if parsed else named[0].size if named else None
-        found = found or [address for one in named for address in one.addresses]
-        if not found:
-            raise NotFound(f"no address of {key} at an archive is known here", hint="git annex whereis tells what is")
-        if parsed is None or parsed.backend in _WITHOUT_HASH:
-            # Nobody would notice if what another download began were of other bytes.
-            Path(local_file).unlink(missing_ok=True)
-        with self._explained(found):
-            size = self._size(found, key) if size is None else size
-            # What comes in one piece is there at once; of thousands of small files, telling so would cost too much.
-            told = self.annex.progress if size > FIRST_PIECE else _nobody
-            self._archives.content.fetch(found, Path(local_file), size, told=told)
+        known = self._known(key)
+        try:
+            self._retrieve(known, known.found or self._found_by_name(known), Path(local_file))
+        except ArchiveError:
+            if not (known.found and known.names):
+                raise
+            self._retrieve(known, self._found_by_name(known), Path(local_file))
 
     @answered()
     def checkpresent(self, key: str) -> bool:
         """False only if the archive said so of every address that is known."""
-        found = self._addresses(key)
-        if not found:
-            return self._is_named_file_there(key)
-        parsed = _parsed(key)
+        known = self._known(key)
+        asking = [partial(self._is_at, address, known) for address in known.found]
+        asking += [partial(self._is_named, name, known) for name in known.names]
         doubts: list[ArchiveError] = []
-        for address in found:
+        for is_there in asking:
             try:
-                with self._explained([address]):
-                    seen = self._archives.content.look(address)
-                    if seen is not None and _may_be(seen, parsed):
-                        return True
+                if is_there():
+                    return True
             except ArchiveError as error:
                 doubts.append(error)
         if doubts:
             raise doubts[0]
+        if known.others:
+            raise NotFound(f"{key} is gone from the archive; but an address is known that is not asked from here")
         return False
 
     def whereis(self, key: str) -> str | None:
         """Where to look at it: the page of its asset, and Neurosift for NWB. The archive itself is hardly asked."""
         # The protocol has no answer for trouble here.
         with contextlib.suppress(MirrorError, OSError):
-            if found := self._addresses(key):
-                return self._pages.of_key(key, found)
-            named = next(filter(None, map(named_file, self.annex.geturls(key, "dandi:"))), None)
-            return self._pages.of_name(named, self._archives.default, self._glance) if named else None
+            known = self._known(key)
+            if known.found:
+                return self._pages.of_key(key, known.found)
+            return self._pages.of_name(known.names[0], self._archives.default, self._glance)
         return None
 
     def claimurl(self, url: str) -> bool:
@@ -141,9 +148,10 @@ class DandiRemote(SpecialRemote):  # type: ignore[misc]
 
     @answered()
     def checkurl(self, url: str) -> list[dict[str, str | int]]:
-        found = self._find(url)
         named = named_file(url)
-        assert named is not None
+        if named is None:
+            raise NotFound(f"not a dandi: URL of a file: {url}", hint="like dandi:000003/0.230629.1955/sub-1/a.nwb")
+        found = self._find(named)
         return [{"size": found.size, "filename": one_line(named.path.rpartition("/")[2])}]
 
     @cached_property
@@ -161,34 +169,56 @@ class DandiRemote(SpecialRemote):  # type: ignore[misc]
     def _git_dir(self) -> Path:
         return Path(self.annex.getgitdir()).absolute()
 
-    def _addresses(self, key: str) -> list[Address]:
-        """Those of servers, which most keys have."""
-        return addresses(self.annex.geturls(key, "http"))
+    def _known(self, key: str) -> Known:
+        """What the clone knows of a key. `NotFound` where that leads to nothing that can be asked."""
+        urls = set(self.annex.geturls(key, ""))
+        names = [name for name in map(named_file, sorted(urls)) if name]
+        found = addresses(urls)
+        if not found and not names:
+            raise NotFound(f"no address of {key} at an archive is known here", hint="git annex whereis tells what is")
+        return Known(key, _parsed(key), found, names, others=len(urls) - len(found) - len(names))
 
-    def _named(self, key: str) -> list[FoundFile]:
-        """What `dandi:` URLs of a key name."""
-        return [self._find(url) for url in self.annex.geturls(key, "dandi:")]
+    def _retrieve(self, known: Known, found: list[Address], file: Path) -> None:
+        with self._explained(found):
+            size = known.parsed.size if known.parsed else self._size(found, known.key)
+            # What comes in one piece is there at once; of thousands of small files, telling so would cost too much.
+            told = self.annex.progress if size > FIRST_PIECE else _nobody
+            # Without a hash nobody would notice if what another download began were of other bytes.
+            anew = known.parsed is None or known.parsed.backend in _WITHOUT_HASH
+            self._archives.content.fetch(found, file, size, told=told, anew=anew)
 
-    def _find(self, url: str) -> FoundFile:
-        named = named_file(url)
-        if named is None:
-            raise NotFound(f"not a dandi: URL of a file: {url}", hint="like dandi:000003/0.230629.1955/sub-1/a.nwb")
+    def _is_at(self, address: Address, known: Known) -> bool:
+        with self._explained([address]):
+            seen = self._archives.content.look(address)
+        return seen is not None and _may_be(seen, known.parsed)
+
+    def _find(self, named: NamedFile) -> FoundFile:
         api_url = self._archives.default
         try:
             return find(self._archives.client(api_url), named)
         except NotAllowed as error:
             raise self._archives.explained(error, api_url) from None
 
-    def _is_named_file_there(self, key: str) -> bool:
-        parsed, urls = _parsed(key), self.annex.geturls(key, "dandi:")
-        if not urls:
-            raise NotFound(f"no address of {key} at an archive is known here", hint="git annex whereis tells what is")
-        for url in urls:
-            with contextlib.suppress(NotFound):
-                found = self._find(url)
-                if parsed is None or (found.size == parsed.size and _digest_may_be(found.sha256, parsed)):
-                    return True
-        return False
+    def _is_named(self, name: NamedFile, known: Known) -> bool:
+        """Whether the archive has this content under that name."""
+        try:
+            return _may_be_of(self._find(name), known.parsed)
+        except NotFound:
+            return False
+
+    def _found_by_name(self, known: Known) -> list[Address]:
+        """Where the archive has this content, by the names that it has there."""
+        found: list[Address] = []
+        doubts: list[ArchiveError] = []
+        for name in known.names:
+            try:
+                file = self._find(name)
+                found += file.addresses if _may_be_of(file, known.parsed) else []
+            except ArchiveError as error:
+                doubts.append(error)
+        if not found:
+            raise doubts[0] if doubts else NotFound(f"{known.names[0]}: the archive has another content there by now")
+        return found
 
     def _glance(self, named: NamedFile) -> AssetAddress | None:
         """The asset that has a name now, if the archive tells at once."""
@@ -239,15 +269,20 @@ def _parsed(key: str) -> ParsedKey | None:
 
 
 def _may_be(seen: Seen, key: ParsedKey | None) -> bool:
-    """Whether what stands at an address may be the content of a key. Of plain objects the ETag is their MD5."""
+    """Whether what stands at an address may be the content of a key. In a bucket the ETag of what was not uploaded in
+    parts is its MD5; elsewhere it may be anything."""
     if key is None:
         return True
-    is_other = key.backend in ("MD5", "MD5E") and seen.etag and "-" not in seen.etag and seen.etag != key.digest
+    is_other = key.backend in ("MD5", "MD5E") and _MD5(seen.etag or "") and seen.etag != key.digest
     return seen.size == key.size and not is_other
 
 
-def _digest_may_be(sha256: str | None, key: ParsedKey) -> bool:
-    return sha256 is None or key.backend not in ("SHA256", "SHA256E") or sha256 == key.digest
+def _may_be_of(file: FoundFile, key: ParsedKey | None) -> bool:
+    """The same of a file, by what the archive's record of it says."""
+    if key is None:
+        return True
+    is_other = key.backend in ("SHA256", "SHA256E") and file.sha256 and file.sha256 != key.digest
+    return file.size == key.size and not is_other
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ import msgspec
 from mirror.archive.addresses import Address, addresses
 from mirror.archive.client import ArchiveClient
 from mirror.archive.http import Malformed, Reply
-from mirror.errors import BadAnswer, NotAllowed, NotFound, UsageError
+from mirror.errors import BadAnswer, NotAllowed, NotFound
 
 _DANDI = re.compile(r"dandi:(?P<dandiset>\d{6,})/(?P<version>draft|0\.\d{6}\.\d{4})/(?P<path>.+)", re.DOTALL)
 _PAGE = 100
@@ -66,16 +66,6 @@ def named_file(url: str) -> NamedFile | None:
     return NamedFile(found["dandiset"], found["version"], unquote(found["path"])) if found else None
 
 
-def parsed(url: str) -> NamedFile:
-    """The same; `UsageError` where it is none."""
-    found = named_file(url)
-    if found is None:
-        raise UsageError(
-            f"not a dandi: URL of a file: {url}", hint="one is like dandi:000003/0.230629.1955/sub-1/a.nwb"
-        )
-    return found
-
-
 def find(client: ArchiveClient, wanted: NamedFile) -> FoundFile:
     """What the archive has under a name. `NotFound` where it has nothing; `BadAnswer` for a Zarr, which is no file."""
     for number in range(1, _MOST_PAGES + 1):
@@ -84,8 +74,8 @@ def find(client: ArchiveClient, wanted: NamedFile) -> FoundFile:
         if found is not None:
             return _found(found, wanted)
         if page.next is None:
-            break
-    raise NotFound(f"{wanted}: the archive has no such file")
+            raise NotFound(f"{wanted}: the archive has no such file")
+    raise BadAnswer(f"{wanted}: not among the first {_PAGE * _MOST_PAGES:,} files whose paths begin so")
 
 
 def _found(asset: _Asset, wanted: NamedFile) -> FoundFile:
@@ -102,6 +92,8 @@ def _page(client: ArchiveClient, wanted: NamedFile, number: int) -> _Page:
 
     def read(reply: Reply) -> _Page:
         if reply.status in (404, 410):
+            if not _is_json(reply.body):
+                raise Malformed(f"HTTP {reply.status} that is not the archive's own, which says why in JSON")
             raise NotFound(f"{wanted}: the archive has no such version (HTTP {reply.status})")
         if reply.status in (401, 403):
             raise NotAllowed(f"{wanted}: the archive shows it to those entitled only (HTTP {reply.status})")
@@ -116,3 +108,11 @@ def _page(client: ArchiveClient, wanted: NamedFile, number: int) -> _Page:
     query |= {"page": str(number)} if number > 1 else {}
     at = f"/dandisets/{wanted.dandiset}/versions/{wanted.version}/assets/?{urlencode(query, quote_via=quote)}"
     return client.http.send("GET", client.api_url + at, read, kind="api", subject=str(wanted))
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    return True

@@ -86,15 +86,20 @@ class Pages:
 
     @cached_property
     def dandiset(self) -> Dandiset | None:
-        record = _VERSION.search(self._blob("HEAD", ".dandi/version.json"))
-        identifier = _IDENTIFIER.search(self._blob("HEAD", ".dandi/version.json"))
-        return Dandiset(identifier[1], record[1]) if record and identifier else None
+        record = self._blob("HEAD", ".dandi/version.json")
+        identifier, version = _IDENTIFIER.search(record), _VERSION.search(record)
+        return Dandiset(identifier[1], version[1]) if identifier and version else None
 
     def _site(self, api_url: str | None) -> str | None:
-        """The archive's site: of a known archive by its API, of another as it says itself in the metadata of drafts."""
+        """The archive's site: of a known archive by its API, of another as it says itself."""
         known = instance_at(api_url) if api_url else None
         if known and known.name in _SITES:
             return _SITES[known.name]
+        return self._own_site
+
+    @cached_property
+    def _own_site(self) -> str | None:
+        """The one that is named in the metadata of drafts."""
         said = (_REPOSITORY.search(self._blob(revision, "dandiset.yaml")) for revision in ("HEAD", "origin/draft"))
         return next((found[1].rstrip("/") for found in said if found), None)
 

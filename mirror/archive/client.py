@@ -333,14 +333,15 @@ class ArchiveClient:
         if reply.status in (401, 403):
             raise self._not_allowed(reply, subject)
         if reply.status in (404, 410):
+            if not _detail(reply):
+                raise _not_its_own(reply.status)
             raise NotFound(f"{subject}: the archive has no such thing (HTTP {reply.status})")
         raise BadAnswer(f"{subject}: HTTP {reply.status}: {_detail(reply) or 'no reason given'}")
 
     def _not_allowed(self, reply: Reply, subject: str) -> ArchiveError:
         variable, detail = self.token_variable, _detail(reply)
         if not detail:
-            # A proxy's or a firewall's: what it keeps from us says nothing of who may see it.
-            raise Malformed(f"HTTP {reply.status} that is not the archive's own, which says why in JSON")
+            raise _not_its_own(reply.status)
         if reply.status == 401 and "invalid token" in detail.lower():
             hint = f"check {variable}; " if variable else ""
             return TokenRefused(
@@ -390,6 +391,11 @@ def _decoded(reply: Reply, decoder: _Decoder[T]) -> T:
         if reply.body.lstrip()[:1] == b"<":
             raise Malformed("an HTML or XML page where JSON was expected") from None
         raise Malformed(f"not JSON ({error})") from None
+
+
+def _not_its_own(status: int) -> Malformed:
+    """A refusal of a proxy, a firewall or a router's: it says nothing of what the archive has, or of who may see it."""
+    return Malformed(f"HTTP {status} that is not the archive's own, which says why in JSON")
 
 
 def _detail(reply: Reply) -> str:

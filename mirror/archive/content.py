@@ -74,10 +74,12 @@ class Content:
         *,
         connections: int = CONNECTIONS,
         told: Callable[[int], object] = lambda _: None,
+        anew: bool = False,
     ) -> None:
         """Make `file` hold the `size` bytes that the first of these addresses gives which gives them all.
 
-        It may hold the beginning already. Its hash is not looked at. `ArchiveError` with what each address said.
+        It may hold the beginning already. Its hash is not looked at: where nobody will, `anew` begins anew with each
+        address. `ArchiveError` with what each address said.
         """
         if size == 0:
             file.write_bytes(b"")
@@ -85,6 +87,8 @@ class Content:
             return
         complaints: list[ArchiveError] = []
         for address in found:
+            if anew:
+                file.unlink(missing_ok=True)
             try:
                 download(self._http, self.source(address), file, size, connections=connections, told=told)
             except ArchiveError as error:
@@ -153,8 +157,8 @@ class Content:
                 raise NotFound(f"{source.subject}: it is not there")
             _check_given(reply, source.subject)
             length = reply.headers.get("Content-Length", "")
-            if not length.isdecimal() or "ETag" not in reply.headers:
-                raise Malformed("an answer that is not the bucket's: it has no ETag or no length")
+            if not length.isdecimal():
+                raise Malformed("an answer that is not the bucket's: it has no length")
             return _seen(reply, int(length))
 
         source = self.source(address, current=current)
@@ -170,8 +174,8 @@ class Content:
             if reply.status == 416 and total and total[1] == "0":
                 return Seen(0, None, None)
             _check_given(reply, source.subject)
-            if reply.status == 200 and not reply.body:
-                return _seen(reply, 0)
+            if reply.status == 200:  # all of it, which is no more than was asked for
+                return _seen(reply, len(reply.body))
             if total is None:
                 raise Malformed("another piece than was asked for")
             return _seen(reply, int(total[1]))
@@ -199,6 +203,8 @@ def _location(url: str) -> S3Location:
 
 
 def _seen(reply: Reply, size: int) -> Seen:
+    if "ETag" not in reply.headers:
+        raise Malformed("an answer that is not the bucket's: it has no ETag")
     version = reply.headers.get("x-amz-version-id")
     etag = reply.headers.get("ETag", "").removeprefix("W/").strip('"')
     return Seen(size, etag or None, None if version == "null" else version or None)

@@ -161,7 +161,8 @@ class Http:
             return Tally(dict(self._answers), {kind: count.bytes for kind, count in self._counts.items()})
 
     def close(self) -> None:
-        """Let whoever waits give up at once, be it for an answer or for a retry; close all connections."""
+        """Let whoever waits give up at once, be it for an answer or for a retry; close all connections. Nothing is
+        asked any more."""
         self._closed.set()
         if self._opened:
             self._opened.cut()
@@ -189,6 +190,8 @@ class Http:
         what = f"{method} {shown(url)}"
         attempt = malformed = 0
         while True:
+            if self._closed.is_set():
+                raise Unreachable(f"{subject}: not asked any more, for this is being ended: {what}")
             attempt += 1
             started = time.monotonic()
             try:

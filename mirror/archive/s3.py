@@ -317,7 +317,7 @@ def _parse(
     parser.EndElementHandler = end
     try:
         parser.Parse(body, True)
-    except expat.ExpatError as error:
-        raise ValueError(f"not XML: {error}") from None
     except KeyError as error:
         raise ValueError(f"an entry without {error.args[0]}") from None
+    except (expat.ExpatError, LookupError) as error:  # the latter of an encoding that nobody knows
+        raise ValueError(f"not XML: {error}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -74,14 +75,18 @@ def changes(since: int | datetime | None, follow: bool, loaded: Loaded, as_json:
     store = Store.open(loaded.settings.store)
     output = Output(as_json=as_json)
     wanted = _filter(since)
+    last = 0
     try:
         for change in _followed(store.changes) if follow else _so_far(store.changes):
+            last = change.serial
             if wanted(change):
                 output.record(_record(change, store.alias(change.dandiset)), text=_line(change))
     except KeyboardInterrupt:
         if not follow:
             raise
         raise click.exceptions.Exit(Interrupted.exit_code) from None  # as it was meant to end: nothing to complain of
+    if isinstance(since, int) and since > last:
+        print(f"there is no serial {since} yet, the last is {last}; a year is given as {since}-01", file=sys.stderr)
 
 
 def _filter(since: int | datetime | None) -> Callable[[Change], bool]:

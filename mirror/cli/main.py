@@ -102,7 +102,7 @@ def cli() -> None:
     dandi-mirror sync 000027              mirror one Dandiset into ./dandi-mirror
     dandi-mirror sync -c config/dandi.yaml
     dandi-mirror run -c config/dandi.yaml         the same, for years
-    datalad clone dandi-mirror/public/alias/000027
+    datalad clone "$PWD/dandi-mirror/public/alias/000027"
     """
 
 

@@ -80,7 +80,7 @@ def status(dandisets: tuple[str, ...], watching: bool, loaded: Loaded, as_json: 
         _tell_work(glance, output)
     if rows:
         output.text()
-        output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<19} {'assets':>9} {'size':>10}  last sync (UTC)")
+        output.text(f"{'Dandiset':<9} {'versions':>8} {'draft of':<19} {'assets':>9} {'size':>10}  last read (UTC)")
     for row in rows:
         output.record(_record(row, settings.alarm_after), text=_line(row))
         for note in _notes(row, settings.alarm_after, now):
@@ -229,9 +229,9 @@ def _sum(rows: list[Row]) -> str:
     held = [row.holding for row in rows if row.holding is not None]
     failed = sum(row.state.failure is not None for row in rows)
     return (
-        f"{counted(len(held), 'Dandiset')}, {counted(sum(len(one.releases) for one in held), 'version')},"
-        f" {counted(sum(one.assets for one in held), 'asset')},"
-        f" {human_size(sum(one.bytes for one in held))} in the archive" + (f"; {failed:,} failed" if failed else "")
+        f"mirrored: {counted(len(held), 'Dandiset')}, {counted(sum(len(one.releases) for one in held), 'version')},"
+        f" {counted(sum(one.assets for one in held), 'asset')}"
+        f" ({human_size(sum(one.bytes for one in held))} in the archive)" + (f"; {failed:,} failed" if failed else "")
     )
 
 

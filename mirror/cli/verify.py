@@ -52,7 +52,8 @@ def verify(
 
     names: git finds every repository sound, trees, records, tags and the git-annex branch agree with each other, and a
     mirror made anew from the archive has the same hashes. urls: the archive still has every content, as the version of
-    today and with its size. bytes: the content held in this store is read and hashed; what is damaged is moved aside.
+    today, with its size and ETag. bytes: the content held in this store is read and hashed; what is damaged is moved
+    aside.
 
     What was seen is kept: `dandi-mirror status` tells how much of each version can be had, and what is at risk.
     Exit code 0: all is as it should be; 3: something is not; 1: nothing could be told.

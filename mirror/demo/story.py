@@ -260,7 +260,7 @@ class _Story:
             "",
             *(f"    {line}" for line in _at_hand()),
             "    dandi-mirror sync 000027",
-            "    datalad clone dandi-mirror/public/alias/000027",
+            '    datalad clone "$PWD/dandi-mirror/public/alias/000027"',
             "",
             "`dandi-mirror sync --help` tells how to mirror more, and where to.",
         ]

@@ -5,5 +5,5 @@ which `figures` says how much of each version can be had, and from where. `rolli
 the daemon. `comparing` holds two mirrors against each other.
 
 Reads; what it mends is only what is known to be untrue: a damaged content is moved aside and said not to be here.
-Imports archive, sync, store, dataset, git. The CLI and the daemon import it.
+Imports archive, sync, store, dataset, git, and of keeping the books of what is held. The CLI and the daemon import it.
 """

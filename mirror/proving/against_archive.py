@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mirror import errors
 from mirror.archive.records import Instance
 from mirror.config import Settings
 from mirror.errors import ArchiveDown, MirrorError, Unreachable
@@ -59,10 +60,10 @@ def _mirrored(settings: Settings, store: Store, identifier: str, folder: Path, s
         report = sync(settings.model_copy(update=changed), [identifier], stop=stop, command="dandi-mirror verify")
     except Unreachable as error:
         raise ArchiveDown(error.message, hint="`--offline` proves what can be proved without it") from error
-    if isinstance(report.cut_short, ArchiveDown):
-        raise report.cut_short
-    if report.cut_short is not None:
+    if isinstance(report.cut_short, errors.Stopped):
         return None
+    if report.cut_short is not None:
+        raise report.cut_short
     for outcome in report.outcomes:
         if outcome.result == "failed":
             raise MirrorError(f"it could not be mirrored anew: {outcome.message}")

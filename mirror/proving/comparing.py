@@ -90,7 +90,7 @@ def compare_pair(
                 return Compared(name, "unknown", message="neither has it")
             return Compared(name, "missing here" if ours is None else "missing there")
         return _Pair(name, ours, theirs, (here, there), scratch).compared(drafts=drafts)
-    except MirrorError as error:
+    except (MirrorError, OSError, ValueError) as error:
         return Compared(name, "unknown", message=str(error))
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 from mirror.annex.keys import ParsedKey, parse_key
+from mirror.errors import StoreError
 from mirror.git.files import make_folders
 from mirror.git.repository import Repository
 from mirror.keeping.books import Books
@@ -20,11 +24,15 @@ from mirror.proving.findings import Stop, Teller
 from mirror.proving.names import Stopped
 from mirror.proving.records import ANNEX
 from mirror.proving.sample import Sample
+from mirror.store.cache import discard, find_damage, is_damaged
+from mirror.store.content_book import book_path
 from mirror.store.contents import found as content_of
 from mirror.store.contents import held
 from mirror.store.ledger import Found, KeyRow, Ledger
 from mirror.store.locations import annex_uuid, note_locations, present_in
 from mirror.store.store import Store
+
+logger = logging.getLogger(__name__)
 
 BAD = "annex/bad"
 """Where git-annex puts what it finds damaged, and so do we."""
@@ -32,6 +40,7 @@ BAD = "annex/bad"
 _CHUNK = 4 << 20
 _AT_ONCE = 100
 _BYTES_AT_ONCE = 1 << 30
+_MISSING_AT_ONCE = 20_000
 _BROKEN = {errno.EIO, errno.EBADMSG, errno.EUCLEAN, errno.ENODATA}
 """What a disk says of bytes that it lost. Whatever else keeps us from reading says nothing of them."""
 _HASHES = {"SHA256": "sha256", "SHA256E": "sha256", "MD5": "md5", "MD5E": "md5"}
@@ -66,8 +75,8 @@ class ContentProver:
 
     def _is_noted(self, dataset_id: str) -> bool:
         """Whether some content of it should be here."""
-        with Books(self.store) as books:
-            return books.of(dataset_id).holding(dataset_id).keys > 0
+        with books_of(self.store) as books:
+            return books is not None and books.of(dataset_id).holding(dataset_id).keys > 0
 
     def _keys(self, repository: Path, subject: str) -> Iterator[str]:
         keys = (key for key, _ in held(repository))
@@ -80,23 +89,46 @@ class ContentProver:
     def _missing(self, repository: Repository, dataset_id: str, teller: Teller, stop: Stop) -> None:
         """What the git-annex branch says is here and is not: whoever clones would look for it in vain."""
         uuid = annex_uuid(repository)
-        absent = [key for key in _said_here(repository, uuid, stop) if content_of(repository.path, key) is None]
-        # What was dropped meanwhile was said to be dropped before.
-        gone = [key for key, said in present_in(repository, uuid, absent) if said]
-        for key in gone:
-            teller.find("missing", key, "the git-annex branch said that it is here: not any more", key=key)
-        if gone:
-            self.withdraw(repository, dataset_id, gone)
+        absent = (key for key in _said_here(repository, uuid, stop) if content_of(repository.path, key) is None)
+        while some := list(islice(absent, _MISSING_AT_ONCE)):
+            # What was dropped meanwhile was said to be dropped before.
+            gone = [key for key, said in present_in(repository, uuid, some) if said]
+            for key in gone:
+                teller.find("missing", key, "the git-annex branch said that it is here: not any more", key=key)
+            if gone:
+                self.withdraw(repository, dataset_id, gone)
+                self._note_gone(gone)
+
+    def _note_gone(self, keys: list[str]) -> None:
+        if not self.of_zarr:
             at = int(self.now())
-            if not self.of_zarr:
-                sizes = {key: parse_key(key).size for key in gone}
-                self.ledger.note(KeyRow(key, sizes[key], store=Found.GONE, store_at=at) for key in gone)
+            self.ledger.note(KeyRow(key, parse_key(key).size, store=Found.GONE, store_at=at) for key in keys)
 
     def withdraw(self, repository: Repository, dataset_id: str, keys: list[str]) -> None:
         """Say that these are not here: on the git-annex branch, and in the book of what is held."""
         note_locations(repository, annex_uuid(repository), absent=keys)
-        with Books(self.store) as books:
-            books.of(dataset_id).remove([(dataset_id, key) for key in keys])
+        with books_of(self.store) as books:
+            if books is not None:
+                books.of(dataset_id).remove([(dataset_id, key) for key in keys])
+
+    def withdraw_links(self, repository: Repository, dataset_id: str, key: str) -> int:
+        """Move aside, wherever else on this side it is the same file, what was found damaged here; how often. Otherwise
+        it would be given to others, and back to this dataset."""
+        count = 0
+        while links := self._links(repository.path / BAD / key, dataset_id, key):
+            for other_id, other, place in links:
+                elsewhere = self.store.dataset(other_id)
+                _move_aside(elsewhere.path, other, place)
+                self.withdraw(elsewhere, other_id, [other])
+            count += len(links)
+        return count
+
+    def _links(self, file: Path, dataset_id: str, key: str) -> list[tuple[str, str, Path]]:
+        """Some of the places where the same file is: dataset, key and path."""
+        with books_of(self.store) as books:
+            noted = books.of(dataset_id).same_as(key) if books is not None else ()
+            places = [(one, other, content_of(self.store.dataset(one).path, other)) for one, other in noted]
+        return [(one, other, place) for one, other, place in places if place is not None and _is_same(place, file)]
 
 
 @dataclass
@@ -136,6 +168,9 @@ class _Reading:
             prover.ledger.note_reached(self.teller.result.subject, "bytes", self.reached)
         if damaged:
             prover.withdraw(self.repository, self.dataset_id, damaged)
+        for key in damaged:
+            if count := prover.withdraw_links(self.repository, self.dataset_id, key):
+                logger.warning("%s was damaged for %d more datasets of the store, as the same file", key, count)
 
 
 def _read(repository: Path, key: str, teller: Teller, stop: Stop) -> tuple[Found, int, str]:
@@ -156,11 +191,43 @@ def _read(repository: Path, key: str, teller: Teller, stop: Stop) -> tuple[Found
     teller.watcher.how_far(f"{teller.result.checked:,} contents read")
     if why is None:
         return Found.OK, parsed.size, ""
+    _move_aside(repository, key, file)
+    return Found.DAMAGED, parsed.size, f"{why}; moved to {BAD}, `dandi-mirror populate` fetches it anew"
+
+
+def _move_aside(repository: Path, key: str, file: Path) -> None:
     aside = repository / BAD / key
     make_folders(aside.parent)
     with suppress(FileNotFoundError):  # dropped meanwhile
         file.replace(aside)
-    return Found.DAMAGED, parsed.size, f"{why}; moved to {BAD}, `dandi-mirror populate` fetches it anew"
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    with suppress(FileNotFoundError):
+        return one.samefile(other)
+    return False
+
+
+@contextmanager
+def books_of(store: Store) -> Iterator[Books | None]:
+    """The books of what is held; None where nothing ever was. A damaged one is thrown away: it is made anew from the
+    repositories."""
+    paths = [path for side in store.sides() if (path := book_path(side)).is_file()]
+    if not paths:
+        yield None
+        return
+    try:
+        with Books(store) as books:
+            yield books
+    except sqlite3.DatabaseError as error:
+        damaged = [path for path in paths if is_damaged(error) and find_damage(path) is not None]
+        if not damaged:
+            raise
+        for path in damaged:
+            discard(path)
+        raise StoreError(
+            f"the book of what content is held was damaged: {error}", hint="the next `dandi-mirror populate` makes it"
+        ) from error
 
 
 def _place(repository: Path, key: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+import msgspec
+
 from mirror.dataset.submodules import submodule_path
 from mirror.errors import MirrorError
 from mirror.git.objects import COMMIT, MODE_GITLINK, Commit, Oid, hash_object
@@ -30,26 +32,30 @@ def note_figures(store: Store, identifier: str, ledger: Ledger, at: int) -> Mapp
     return found
 
 
+_figures = msgspec.msgpack.Decoder(Figures).decode
+_packed = msgspec.msgpack.Encoder().encode
+
+
 @dataclass
 class _Reckoner:
     store: Store
     ledger: Ledger
     objects: Objects
-    known: dict[tuple[Oid, int], tuple[Figures, list[tuple[str, str, int]]]] = field(default_factory=dict)
-    """of files of records: the figures of what is in them, and the Zarrs: path, id, size"""
+    known: dict[tuple[Oid, int], tuple[bytes, tuple[tuple[str, str, int], ...]]] = field(default_factory=dict)
+    """of files of records: the figures of what is in them, packed (these may be 100,000); the Zarrs: path, id, size"""
 
     def of(self, version: Version) -> Figures:
         total, limit = Figures(), version.text_limit
         for oid in record_files(self.objects, version.commit.tree):
             if (oid, limit) not in self.known:
                 self.known[oid, limit] = self._of_records(list(records_in(self.objects.blob(oid))), limit)
-            figures, zarrs = self.known[oid, limit]
-            total += figures
+            packed, zarrs = self.known[oid, limit]
+            total += _figures(packed)
             for path, zarr_id, size in zarrs:
                 total += self._of_zarr(version, path, zarr_id, size)
         return total
 
-    def _of_records(self, records: list[Record], limit: int) -> tuple[Figures, list[tuple[str, str, int]]]:
+    def _of_records(self, records: list[Record], limit: int) -> tuple[bytes, tuple[tuple[str, str, int], ...]]:
         texts = [record.size for record in records if record.is_text(limit)]
         text = Amount(len(texts), sum(texts))
         annexed = [record for record in records if record.zarr is None and not record.is_text(limit)]
@@ -57,7 +63,7 @@ class _Reckoner:
         rows = self.ledger.rows([record.key for record in annexed])
         for figures in _summed(figures_of(record.size, rows.get(record.key)) for record in annexed):
             found += figures
-        return found, [(one.path, one.zarr, one.size) for one in records if one.zarr is not None]
+        return _packed(found), tuple((one.path, one.zarr, one.size) for one in records if one.zarr is not None)
 
     def _of_zarr(self, version: Version, path: str, zarr_id: str, size: int) -> Figures:
         unknown = Amount(1, size)

@@ -106,7 +106,7 @@ class Nobody:
 
 
 MOST_TOLD = 1000
-"""So many findings of one dataset at one level are told one by one; the others are counted."""
+"""So many findings of one dataset at one level, severe ones and others, are told one by one; the rest is counted."""
 
 
 @dataclass
@@ -116,13 +116,16 @@ class Teller:
     result: SubjectProved
     watcher: Watcher
     kept: list[Complaint] = field(default_factory=list)
+    _told: Counter[bool] = field(default_factory=Counter)
+    """how many were told of: of severe ones, and of others"""
 
     def find(
         self, kind: Kind, where: str, message: str, *, version: str | None = None, key: str | None = None
     ) -> Finding:
         finding = Finding(self.result.subject, self.result.level, kind, where, message, version, key)
         self.result.counts[kind] += 1
-        if len(self.kept) < MOST_TOLD:
+        if self._told[finding.severe] < MOST_TOLD:
+            self._told[finding.severe] += 1
             self.kept.append(finding.complaint)
             self.watcher.found(finding)
         return finding

@@ -14,6 +14,7 @@ from typing import Literal
 from mirror.git.compare import compare
 from mirror.git.objects import MODE_GITLINK, Entry, Oid
 from mirror.git.reader import Objects
+from mirror.store.version_keys import versions_in
 
 DRAFT = "refs/heads/draft"
 RELEASES = "refs/heads/releases"
@@ -48,11 +49,7 @@ class Compared:
 
 def released(refs: Mapping[str, Oid]) -> dict[str, Oid]:
     """The published versions among peeled refs, in the order of their names, which is that of time."""
-    return {
-        name.removeprefix(TAGS): oid
-        for name, oid in sorted(refs.items())
-        if name.startswith(TAGS) and "/" not in name.removeprefix(TAGS)
-    }
+    return {name: refs[TAGS + name] for name in sorted(versions_in(refs))}
 
 
 def standing(here: Iterable[str], there: Iterable[str]) -> Verdict:

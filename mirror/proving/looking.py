@@ -16,6 +16,7 @@ from mirror.errors import ArchiveError, Unreachable
 from mirror.proving.rate import Rate
 from mirror.store.ledger import Found
 
+_IN_PARTS = re.compile(r"[0-9a-f]{32}-([0-9]+)").fullmatch
 _MD5 = re.compile(r"[0-9a-f]{32}").fullmatch
 _WORST_LAST = (Found.OK, Found.NON_CURRENT, Found.CHANGED, Found.GONE)
 
@@ -47,14 +48,17 @@ class Looker:
     """those of the archive: what else is recorded is somebody's own affair, and not asked"""
     rate: Rate
 
-    def look(self, key: str, urls: Iterable[str]) -> Looked:
-        """The best that is found at the recorded addresses: objects of the bucket or, where none is open, the API."""
+    def look(self, key: str, urls: Iterable[str], etag: str = "") -> Looked:
+        """The best that is found at the recorded addresses: objects of the bucket or, where none is open, the API.
+
+        `etag`: what the archive's record says of the bytes.
+        """
         found = [one for one in addresses(urls) if not isinstance(one, ObjectAddress) or self._is_ours(one)]
         objects = [one for one in found if isinstance(one, ObjectAddress)]
         answers: list[Looked] = []
         for address in objects or found:
             try:
-                answer = self._at(key, address)
+                answer = self._at(key, address, etag)
             except ArchiveError as error:
                 answer = Looked(Found.NEVER, str(error), isinstance(error, Unreachable))
             if answer.found is Found.OK:
@@ -80,16 +84,16 @@ class Looker:
     def _is_ours(self, address: ObjectAddress) -> bool:
         return content_url_allowed(address.url, self.hosts)
 
-    def _at(self, key: str, address: Address) -> Looked:
+    def _at(self, key: str, address: Address, etag: str) -> Looked:
         self.rate.wait()
         if not isinstance(address, ObjectAddress):
-            return _judged(key, self.content.look(address))
+            return _judged(key, self.content.look(address), etag)
         version = version_in(address.url)
         seen = self.content.look(address, current=True)
         if version is None or (seen is not None and seen.version_id == version):
-            return _judged(key, seen)
+            return _judged(key, seen, etag)
         self.rate.wait()
-        return _old(key, self.content.look(address))
+        return _old(key, self.content.look(address), etag)
 
 
 def version_in(url: str) -> str | None:
@@ -97,15 +101,15 @@ def version_in(url: str) -> str | None:
     return parse_qs(urlsplit(url).query).get("versionId", [None])[-1]
 
 
-def _old(key: str, seen: Seen | None) -> Looked:
-    judged = _judged(key, seen)
+def _old(key: str, seen: Seen | None, etag: str = "") -> Looked:
+    judged = _judged(key, seen, etag)
     if judged.found is not Found.OK:
         return judged
     return Looked(Found.NON_CURRENT, SAID[Found.NON_CURRENT])
 
 
-def _judged(key: str, seen: Seen | None) -> Looked:
-    """What is there, held against what the key says of it."""
+def _judged(key: str, seen: Seen | None, etag: str = "") -> Looked:
+    """What is there, held against what its key and its record say of it."""
     if seen is None:
         return Looked(Found.GONE, SAID[Found.GONE])
     parsed = parse_key(key)
@@ -114,4 +118,12 @@ def _judged(key: str, seen: Seen | None) -> Looked:
     # Of what was uploaded in parts, the ETag is no MD5, and says so by a dash.
     if parsed.backend in ("MD5", "MD5E") and seen.etag and _MD5(seen.etag) and seen.etag != parsed.digest:
         return Looked(Found.CHANGED, f"has the MD5 {seen.etag} there, not {parsed.digest}")
+    if seen.etag and seen.etag != etag and _parts(seen.etag) is not None and _parts(seen.etag) == _parts(etag):
+        return Looked(Found.CHANGED, f"has the ETag {seen.etag} there, not {etag}")
     return Looked(Found.OK)
+
+
+def _parts(etag: str) -> str | None:
+    """In how many parts it was uploaded; those of the same bytes in other parts have another ETag."""
+    found = _IN_PARTS(etag)
+    return found[1] if found else None

@@ -23,12 +23,15 @@ from mirror.dataset.records import split_lines
 from mirror.git.objects import Commit, Oid
 from mirror.git.reader import Objects
 from mirror.proving.sample import Sample
+from mirror.store.room import telling_of_room
 
 DRAFT = "refs/heads/draft"
 RELEASES = "refs/heads/releases"
 ANNEX = "refs/heads/git-annex"
 TAGS = "refs/tags/"
 RECORDS = b".dandi/assets"
+
+_ETAG = "dandi:dandi-etag"
 
 _TEXT_LIMIT = re.compile(r"text_in_git\.max_bytes=([0-9]+)")
 
@@ -48,6 +51,10 @@ class Record(msgspec.Struct, gc=False):
     @property
     def sha256(self) -> str:
         return str((self.metadata.digest or {}).get(SHA256))
+
+    @property
+    def etag(self) -> str:
+        return str((self.metadata.digest or {}).get(_ETAG, ""))
 
     @property
     def key(self) -> str:
@@ -109,6 +116,8 @@ class Need(NamedTuple):
     path: str
     """at which the first of these versions has it"""
     version: str
+    etag: str = ""
+    """by which the archive knows its bytes, where it says so"""
 
 
 class Needs:
@@ -125,7 +134,7 @@ class Needs:
         self._db = sqlite3.connect(self._path, isolation_level=None)
         self._db.executescript(
             "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4000; BEGIN;"
-            "CREATE TABLE needs (place TEXT, size INTEGER, path TEXT, version TEXT);"
+            "CREATE TABLE needs (place TEXT, size INTEGER, path TEXT, version TEXT, etag TEXT);"
         )
 
     def __enter__(self) -> Self:
@@ -138,13 +147,12 @@ class Needs:
         self._path.unlink(missing_ok=True)
 
     def add(self, needs: Iterable[Need]) -> None:
-        self._db.executemany(
-            "INSERT INTO needs VALUES (?, ?, ?, ?)",
-            (
-                (f"{hashdirs.lower(key).decode()}/{key}", size, _stored(path), version)
-                for key, size, path, version in needs
-            ),
+        rows = (
+            (f"{hashdirs.lower(key).decode()}/{key}", size, _stored(path), version, etag)
+            for key, size, path, version, etag in needs
         )
+        with telling_of_room():
+            self._db.executemany("INSERT INTO needs VALUES (?, ?, ?, ?, ?)", rows)
 
     def in_order(self) -> Iterator[Need]:
         """Each content once, in the order of the branch."""
@@ -153,16 +161,16 @@ class Needs:
     def sample(self, sample: Sample) -> Iterator[Need]:
         """Some of them, chosen by chance, in the same order."""
         total: int = self._db.execute("SELECT count(DISTINCT place) FROM needs").fetchone()[0]
-        chosen = "SELECT place, size, path, version FROM needs GROUP BY place ORDER BY random() LIMIT ?"
+        chosen = "SELECT place, size, path, version, etag FROM needs GROUP BY place ORDER BY random() LIMIT ?"
         return self._selected(f"SELECT * FROM ({chosen}) ORDER BY place", sample.of(total))
 
     def _selected(self, query: str, *values: object) -> Iterator[Need]:
         last = None
-        with closing(self._db.execute(query, values)) as rows:
-            for place, size, path, version in rows:
+        with telling_of_room(), closing(self._db.execute(query, values)) as rows:
+            for place, *rest in rows:
                 if place != last:
                     last = place
-                    yield Need(place[8:], size, path, version)
+                    yield Need(place[8:], *rest)
 
 
 def _stored(path: str) -> str:
@@ -180,7 +188,7 @@ def needs_of(versions: Iterable[Version], objects: Objects) -> Iterator[Need]:
             del oid
             for record in records_in(body):
                 if record.zarr is None and not record.is_text(limit):
-                    yield Need(record.key, record.size, record.path, version.name)
+                    yield Need(record.key, record.size, record.path, version.name, record.etag)
 
 
 def _noted(files: Iterable[Oid], known: set[tuple[Oid, int]], limit: int) -> Iterator[Oid]:

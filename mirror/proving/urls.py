@@ -5,14 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 
 from mirror.annex.logs import WEB_UUID
 from mirror.archive.ahead import mapped
 from mirror.errors import ArchiveDown
+from mirror.git.repository import Repository
+from mirror.keeping.books import Books
 from mirror.proving.branch import KeyLogs, key_logs, tree_of
+from mirror.proving.contents import books_of
 from mirror.proving.findings import Kind, Stop, Teller
 from mirror.proving.looking import SAID, Looked, Looker
 from mirror.proving.names import Stopped
@@ -66,13 +69,16 @@ class UrlProver:
         repository = self.store.repository(identifier)
         refs = repository.peeled_refs()
         side = self.store.side(private=teller.result.private)
-        with repository.objects() as objects, Needs(side.temporary) as needs:
+        with ExitStack() as stack:
+            objects = stack.enter_context(repository.objects())
+            needs = stack.enter_context(Needs(side.temporary))
+            places = _Places(repository, teller.result.private, stack.enter_context(books_of(self.store)))
             teller.watcher.how_far("reading what its versions need")
             needs.add(needs_of(versions_of(refs, objects), objects))
             wanted = needs.in_order() if self.sample is None else needs.sample(self.sample)
             logs = key_logs(objects, tree_of(objects, refs, ANNEX), wanted)
             needed = (one for one in logs if one.need is not None)
-            self._prove(needed, _Places(repository.path, annex_uuid(repository)), teller, stop)
+            self._prove(needed, places, teller, stop)
 
     def _prove(self, logs: Iterator[KeyLogs], places: _Places, teller: Teller, stop: Stop) -> None:
         pool = ThreadPoolExecutor(_JOBS, thread_name_prefix="urls")
@@ -98,10 +104,10 @@ class UrlProver:
                 teller.result.checked += 1
             else:
                 asked.append(one)
-        rows = [self._seen(one, places) for one in batch]
+        rows, answered = [self._seen(one, places) for one in batch], 0
         try:
-            for place, (one, looked) in enumerate(mapped(pool, self._look, _until(asked, stop), 2 * _JOBS)):
-                del place
+            for one, looked in mapped(pool, self._look, _until(asked, stop), 2 * _JOBS):
+                answered += 1
                 teller.result.checked += 1
                 self._tell(one.need, looked, teller)
                 if looked.found is not Found.NEVER:
@@ -109,9 +115,11 @@ class UrlProver:
                 self.outages.take(looked)
         finally:
             self.ledger.note(rows)
+        if answered < len(asked):
+            raise Stopped
 
     def _look(self, one: KeyLogs) -> Looked:
-        return self.looker.look(one.key, one.urls)
+        return self.looker.look(one.key, one.urls, one.need.etag if one.need is not None else "")
 
     def _seen(self, one: KeyLogs, places: _Places) -> KeyRow:
         """Whether it is here, or in a backup, as far as that can be told without reading it."""
@@ -135,15 +143,21 @@ class UrlProver:
 class _Places:
     """Where else a content may be: in the store, in a backup."""
 
-    def __init__(self, repository: Path, uuid: str) -> None:
-        self._repository = repository
-        self._uuid = uuid
-        self._has_any = (repository / "annex" / "objects").is_dir()
+    def __init__(self, repository: Repository, private: bool, books: Books | None) -> None:
+        self._repository = repository.path
+        self._uuid = annex_uuid(repository)
+        self._private = private
+        self._has_any = (repository.path / "annex" / "objects").is_dir()
+        self._books = books
 
     def has(self, one: KeyLogs) -> tuple[Found, bool]:
-        here = self._has_any and has(self._repository, one.key)
+        here = (self._has_any and has(self._repository, one.key)) or self._is_of_others(one.key)
         elsewhere = bool(one.remotes - {WEB_UUID, self._uuid})
         return Found.OK if here else Found.GONE, elsewhere
+
+    def _is_of_others(self, key: str) -> bool:
+        """Whether the store has the same bytes for another dataset."""
+        return self._books is not None and any(self._books.same_as(key, private=self._private))
 
 
 def _size(one: KeyLogs) -> int:

@@ -133,17 +133,26 @@ class Prover:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            if not isinstance(error, sqlite3.Error | StoreError):
-                for private in (False, True):
-                    side = self.store.side(private=private)
-                    if side.exists and ledger_path(side).is_file():
-                        self._forget_absent(self.ledger(private=private), side)
-                        self.ledger(private=private).sum_up()
-            if self._connection is not None:
-                self.proved.requests = sum(self._connection.client.http.tally().answers.values())
+            with self._stack:
+                if isinstance(error, sqlite3.Error | StoreError):
+                    raise error  # for the ledgers to see
+                self._conclude()
+        except sqlite3.DatabaseError as damage:
+            if damage_in(damage) is None:
+                raise
+            raise StoreError("the ledger is damaged", hint="it is set aside; proving again begins another") from damage
         finally:
             self.proved.seconds = time.monotonic() - self._started
-            self._stack.__exit__(kind, error, trace)
+
+    def _conclude(self) -> None:
+        """Forget what is not there any more, and sum up the rest."""
+        for private in (False, True):
+            side = self.store.side(private=private)
+            if side.exists and ledger_path(side).is_file():
+                self._forget_absent(self.ledger(private=private), side)
+                self.ledger(private=private).sum_up()
+        if self._connection is not None:
+            self.proved.requests = sum(self._connection.client.http.tally().answers.values())
 
     def _forget_absent(self, ledger: Ledger, side: Side) -> None:
         """Datasets that are on the other side by now, or nowhere; and contents that nothing names any more."""
@@ -169,12 +178,6 @@ class Prover:
                 self.dandiset(identifier)
             except Stopped:
                 self.proved.stopped = True
-            except sqlite3.DatabaseError as error:
-                if damage_in(error) is None:
-                    raise
-                raise StoreError(
-                    "the ledger is damaged", hint="it is set aside; proving again begins another"
-                ) from error
             finally:
                 self.proved.left = len(identifiers) - place - (0 if self.proved.stopped else 1)
             if self.proved.stopped:
@@ -225,16 +228,16 @@ class Prover:
         self.proved.zarrs += 1
 
     def _zarrs(self, identifier: str) -> dict[str, set[Oid]] | None:
-        """The Zarrs that its versions name, with their commits; None where that cannot be read."""
+        """The Zarrs that stand in the trees of its versions, with their commits; None where that cannot be read."""
         repository = self.store.repository(identifier)
         named: dict[str, set[Oid]] = {}
         try:
             with repository.objects() as objects:
                 for version, record in zarrs_of(versions_of(repository.peeled_refs(), objects), objects):
-                    commits = named.setdefault(str(record.zarr), set())
+                    # One that could not be had yet, or that the settings leave out, has its record and no place.
                     entry = objects.lookup(version.commit.tree, submodule_path(record.path))
                     if entry is not None and entry.mode == MODE_GITLINK:
-                        commits.add(entry.oid)
+                        named.setdefault(str(record.zarr), set()).add(entry.oid)
         except (MirrorError, ValueError):
             return None  # the names tell
         return dict(sorted(named.items()))

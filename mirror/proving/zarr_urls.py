@@ -102,7 +102,11 @@ class ZarrUrlProver:
             if stop():
                 raise Stopped
             if key not in answers:
-                answers[key] = self._looked(key, urls, counted)
+                if counted.asked >= MOST_ASKED:
+                    return _NOT_ASKED
+                counted.asked += 1
+                answers[key] = self.looker.look(key, urls)
+                self.outages.take(answers[key])
             return answers[key]
 
         with repository.objects() as objects:
@@ -125,14 +129,6 @@ class ZarrUrlProver:
                 whole, own = prover.of(commit)
                 teller.result.checked += own.all.files
                 yield checksum, whole, own
-
-    def _looked(self, key: str, urls: frozenset[str], counted: _Counted) -> Looked:
-        if counted.asked >= MOST_ASKED:
-            return _NOT_ASKED
-        counted.asked += 1
-        looked = self.looker.look(key, urls)
-        self.outages.take(looked)
-        return looked
 
     def _compare(
         self, held: HeldZarr, origin: Origin, folders: Iterator[HeldFolder], teller: Teller, stop: Stop

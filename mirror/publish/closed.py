@@ -14,6 +14,7 @@ from mirror.git.reader import Objects
 from mirror.git.repository import Repository
 from mirror.store.catalogue import Standing
 from mirror.store.store import Store
+from mirror.store.version_keys import versions_in
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def all_closed(store: Store) -> Iterator[Closed]:
 
 
 def _read(repository: Repository, refs: dict[str, Oid]) -> Closed:
-    tags = [ref for ref in refs if ref.startswith(_TAGS) and "/" not in ref.removeprefix(_TAGS)]
+    tags = [_TAGS + version for version in versions_in(refs)]
     with repository.objects() as objects:
         facts = {ref: _facts(objects, refs[ref]) for ref in (*tags, _DRAFT)}
         zarrs = frozenset(zarr for ref in (*tags, _DRAFT) for zarr in _zarrs(objects, refs[ref]))

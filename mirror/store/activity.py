@@ -120,7 +120,8 @@ class ActivityFile:
                 return
             now = Standing() if job is None else standing()
             told = (now, job, job_since, dict(next_jobs or {}))
-            if told == self._told and passed < BEAT_SECONDS:
+            # Whoever worked here meanwhile took the file away when done.
+            if told == self._told and passed < BEAT_SECONDS and self._path.exists():
                 return
             self._told, self._written_at = told, self._clock()
             self._write(

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple, Self
 
 import msgspec
 
-from mirror.store.cache import Format, is_damaged, open_cache, transaction
+from mirror.store.cache import Format, find_damage, is_damaged, open_cache, transaction
 from mirror.store.sides import Side
 
 logger = logging.getLogger(__name__)
@@ -226,7 +226,7 @@ _CONDITIONS = (
 _MOST_FILES = 10_000
 """So many files of one state of a Zarr are named; of the others there is the count."""
 _MOST_COMPLAINTS = 1000
-"""So many are kept of one dataset at one level; the newest of them."""
+"""So many are kept of one dataset at one level: the newest of them, and of these the severe ones first."""
 _AT_ONCE = 500
 
 _figures = msgspec.msgpack.Decoder(Figures).decode
@@ -248,8 +248,9 @@ class Ledger:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._db.close()
-        if (damage := damage_in(error)) is not None:
-            _set_aside(self.path, str(damage))
+        # It may be another one that the error came of.
+        if damage_in(error) is not None and (damage := find_damage(self.path)) is not None:
+            _set_aside(self.path, damage)
 
     # --- contents -----------------------------------------------------------------------------------------------
 
@@ -374,10 +375,8 @@ class Ledger:
                 [(subject, *complaint) for complaint in complaints],
             )
             of_it = "FROM complaints WHERE subject = ? AND level = ?"
-            self._db.execute(
-                f"DELETE FROM complaints WHERE rowid IN (SELECT rowid {of_it} ORDER BY old, rowid LIMIT -1 OFFSET ?)",
-                (subject, level, _MOST_COMPLAINTS),
-            )
+            beyond = f"SELECT rowid {of_it} ORDER BY old, severe DESC, rowid LIMIT -1 OFFSET ?"
+            self._db.execute(f"DELETE FROM complaints WHERE rowid IN ({beyond})", (subject, level, _MOST_COMPLAINTS))
 
     def complaints(self, subject: str | None = None) -> Iterator[tuple[str, Complaint]]:
         """What is wrong, with one dataset or with all, each with the dataset."""

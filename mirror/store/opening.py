@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -21,6 +22,7 @@ from mirror.git.process import run_git
 from mirror.git.repository import Repository
 from mirror.store import contents
 from mirror.store.branch_logs import in_branch_order, logs_of
+from mirror.store.cache import discard, is_damaged
 from mirror.store.content_book import ContentBook, book_path
 from mirror.store.locations import ANNEX, annex_uuid, note_locations
 from mirror.store.sides import Side
@@ -97,10 +99,20 @@ def hand_over(side: Side, dataset_id: str, repository: Repository) -> None:
         uuid = annex_uuid(repository)
         gone = (key for key in _said_of(repository, uuid) if not contents.has(repository.path, key))
         note_locations(repository, uuid, present=(key for key, _ in contents.held(repository.path)), absent=gone)
-    if book_path(side).exists():
-        with ContentBook(book_path(side)) as book:
-            lost = [one.key for one in book.held(dataset_id) if not contents.has(repository.path, one.key)]
-            book.remove([(dataset_id, key) for key in lost])
+    _forget_lost(book_path(side), dataset_id, repository.path)
+
+
+def _forget_lost(path: Path, dataset_id: str, repository: Path) -> None:
+    if not path.exists():
+        return
+    try:
+        with ContentBook(path) as book:
+            held = (one.key for one in book.held(dataset_id))
+            book.remove((dataset_id, key) for key in held if not contents.has(repository, key))
+    except sqlite3.DatabaseError as error:
+        if not is_damaged(error):
+            raise
+        discard(path)  # another is made from the repositories
 
 
 def hand_back(repository: Path, closed: Path) -> None:

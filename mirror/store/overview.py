@@ -9,9 +9,9 @@ from mirror.dataset.commits import trailers
 from mirror.git.repository import Repository
 from mirror.store.state import DandisetState, Holding
 from mirror.store.store import Store
+from mirror.store.version_keys import versions_in
 
 _DRAFT = "refs/heads/draft"
-_TAGS = "refs/tags/"
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,9 @@ def _holding(store: Store, state: DandisetState) -> Holding | None:
 def _read(repository: Repository, draft: str, refs: dict[str, bytes]) -> Holding:
     with repository.objects() as objects:
         facts = trailers(objects.commit(bytes.fromhex(draft)).message)
-    names = (ref.removeprefix(_TAGS) for ref in refs if ref.startswith(_TAGS))
     return Holding(
         draft=draft,
-        releases=tuple(sorted(name for name in names if "/" not in name)),
+        releases=tuple(sorted(versions_in(refs))),
         modified=facts.get("Archive-Modified", ""),
         assets=int(facts.get("Assets", 0)),
         bytes=int(facts.get("Bytes", 0)),

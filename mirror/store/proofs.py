@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mirror.errors import StoreError
 from mirror.store.content_book import ContentBook, Holding, book_path
-from mirror.store.ledger import LEVELS, Complaint, Figures, Ledger, Level, VersionFigures, ledger_path
+from mirror.store.ledger import LEVELS, Complaint, Figures, Ledger, Level, VersionFigures, damage_in, ledger_path
 from mirror.store.sides import Side
 from mirror.store.store import Store
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,18 +41,26 @@ class DandisetProofs:
 
 def proofs_of(store: Store) -> Proofs | None:
     """What the ledgers come to, as far as this user may read them; None: nothing was ever proved."""
-    figures, oldest = Figures(), dict[Level, int]()
-    counts: dict[str, int] = dict.fromkeys(LEVELS, 0)
-    found = False
-    with _ledgers(store) as ledgers:
-        for side, ledger in ledgers:
-            found = True
-            figures += ledger.figures()
-            for name, count in ledger.complaint_counts().items():
-                counts[name] = counts.get(name, 0) + count
-            for level, began in ledger.oldest_rounds(side.dandisets()).items():
-                oldest[level] = min(began, oldest.get(level, began))
-    return Proofs(figures, counts, oldest) if found else None
+    told = dict(_from_ledgers(store, _summed_up))
+    if not told:
+        return None
+    counts: dict[str, int] = {level: sum(one.complaints.get(level, 0) for one in told.values()) for level in LEVELS}
+    return Proofs(sum((one.figures for one in told.values()), Figures()), counts, _oldest(store, told))
+
+
+def _summed_up(side: Side, ledger: Ledger) -> tuple[Side, Proofs]:
+    return side, Proofs(ledger.figures(), ledger.complaint_counts(), ledger.oldest_rounds(side.dandisets()))
+
+
+def _oldest(store: Store, told: Mapping[Side, Proofs]) -> dict[Level, int]:
+    """Of both sides: of one that has Dandisets and nothing was begun of, that never was."""
+    found: dict[Level, int] = {}
+    has_some = [side for side in (store.open_side, store.closed_side) if side.exists and side.dandisets()]
+    for level in LEVELS:
+        if begun := [one.oldest[level] for one in told.values() if level in one.oldest]:
+            is_whole = all(side in told and level in told[side].oldest for side in has_some)
+            found[level] = min(begun) if is_whole else 0
+    return found
 
 
 def proofs_of_dandiset(store: Store, identifier: str) -> DandisetProofs:
@@ -57,14 +68,19 @@ def proofs_of_dandiset(store: Store, identifier: str) -> DandisetProofs:
     versions: list[VersionFigures] = []
     complaints: list[tuple[str, Complaint]] = []
     datasets = {store.dataset_id(identifier)}
-    with _ledgers(store) as ledgers:
-        for _, ledger in ledgers:
-            versions += ledger.versions(identifier)
-            zarrs = ledger.zarrs_in(identifier)
-            datasets.update(zarrs)
-            for subject in (identifier, *zarrs):
-                complaints += ledger.complaints(subject)
+    for of_it, zarrs, wrong in _from_ledgers(store, lambda _, ledger: _of_dandiset(ledger, identifier)):
+        versions += of_it
+        datasets.update(zarrs)
+        complaints += wrong
     return DandisetProofs(versions, complaints, held_now(store, datasets))
+
+
+def _of_dandiset(
+    ledger: Ledger, identifier: str
+) -> tuple[list[VersionFigures], list[str], list[tuple[str, Complaint]]]:
+    zarrs = ledger.zarrs_in(identifier)
+    complaints = [one for subject in (identifier, *zarrs) for one in ledger.complaints(subject)]
+    return list(ledger.versions(identifier)), zarrs, complaints
 
 
 def held_now(store: Store, datasets: Iterable[str] | None = None) -> Holding | None:
@@ -87,15 +103,18 @@ def held_now(store: Store, datasets: Iterable[str] | None = None) -> Holding | N
     return total
 
 
-@contextmanager
-def _ledgers(store: Store) -> Iterator[Iterator[tuple[Side, Ledger]]]:
-    """The ledgers that there are, each open while it is its turn."""
-
-    def each() -> Iterator[tuple[Side, Ledger]]:
-        for side in (store.open_side, store.closed_side):
-            path = ledger_path(side)
+def _from_ledgers(store: Store, read: Callable[[Side, Ledger], T]) -> Iterator[T]:
+    """What is read from each ledger that there is. Of one that this user may not read, or that is damaged, nothing:
+    proving begins another."""
+    for side in (store.open_side, store.closed_side):
+        path = ledger_path(side)
+        try:
             if side.exists and path.is_file():
-                with suppress(StoreError, PermissionError), Ledger(path) as ledger:
-                    yield side, ledger
-
-    yield each()
+                with Ledger(path) as ledger:
+                    found = read(side, ledger)
+                yield found
+        except (StoreError, PermissionError):
+            continue
+        except sqlite3.DatabaseError as error:
+            if damage_in(error) is None:
+                raise

@@ -86,9 +86,11 @@ def commit_keys(
     commit: Oid,
     *,
     zarrs: bool = True,
+    look_into: Callable[[str], bool] = lambda _path: True,
     passed: Callable[[str, str], object] = lambda _path, _zarr_id: None,
 ) -> Iterator[VersionKey]:
-    """The same of a commit: of `draft`, or of a published version."""
+    """The same of a commit: of `draft`, or of a published version. `look_into`: whether a Zarr's files are asked for,
+    by its path."""
     repository, dataset_id = store.repository(identifier), store.dataset_id(identifier)
     with repository.objects() as objects:
         tree = objects.commit(commit).tree
@@ -99,7 +101,7 @@ def commit_keys(
             for path, entry in batch:
                 if entry.mode == MODE_LINK:
                     yield from _version_key(asset_path(path), links[entry.oid], dataset_id)
-                elif entry.mode == MODE_GITLINK and path in ids:
+                elif entry.mode == MODE_GITLINK and path in ids and look_into(asset_path(path)):
                     yield from _zarr_keys(store, asset_path(path), ids[path], entry.oid, passed)
 
 

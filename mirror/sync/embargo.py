@@ -45,7 +45,8 @@ def begin_opening(store: Store, identifier: str) -> None:
     opening = store.opening()
     side = opening.make_private()
     if not opening.is_embargoed(identifier) and not store.open_side.holds(store.dataset_id(identifier)):
-        write_state(side.marks(identifier), DandisetState(identifier=identifier))
+        left = store.state(identifier).zarrs_closed
+        write_state(side.marks(identifier), DandisetState(identifier=identifier, zarrs_closed=left))
 
 
 def is_exposed(store: Store, identifier: str) -> bool:
@@ -69,8 +70,7 @@ def withdraw(store: Store, identifier: str, since: str) -> None:
     store.forget_published()
     close_dataset(store, dataset_id, identifier)
     for zarr_id in zarrs_ever(store.dataset(dataset_id)):
-        held = store.open_side.holds(zarr_id) or store.is_private(zarr_id)
-        if held and not _is_in_another(store, zarr_id, identifier):
+        if store.open_side.holds(zarr_id) or store.is_private(zarr_id):
             close_dataset(store, zarr_id, zarr_id)
     with store.index() as index:
         index.forget_draft(identifier)
@@ -105,13 +105,6 @@ def _tell(store: Store, identifier: str) -> None:
         store.open_side.alias(identifier),
         versions,
     )
-
-
-def _is_in_another(store: Store, zarr_id: str, identifier: str) -> bool:
-    """Whether a public Dandiset has this Zarr, too: the archive does not do such a thing, but nothing rules it out."""
-    with store.catalogue() as catalogue:
-        others = {found.identifier for found in catalogue.assets(content=zarr_id)} - {identifier}
-    return any(not store.is_embargoed(other) for other in others)
 
 
 @telling_of_room()

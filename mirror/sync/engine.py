@@ -6,6 +6,7 @@ One Dandiset's trouble never stops another: whatever happens to it becomes part 
 from __future__ import annotations
 
 import logging
+import sqlite3
 import time
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -36,6 +37,9 @@ from mirror.sync.work import DandisetWork, work_through
 __all__ = ["Follower", "Report", "Watcher", "sync"]
 
 logger = logging.getLogger(__name__)
+
+_TROUBLE = (MirrorError, OSError, sqlite3.Error)
+"""What may go wrong with one Dandiset that changes sides, and stops no other."""
 
 
 def sync(
@@ -205,7 +209,7 @@ class _Turns:
                     self._follow(identifier)
                 elif identifier in self.found.closed:
                     admit(self.store, identifier, now())
-            except (MirrorError, OSError) as error:
+            except _TROUBLE as error:
                 if (full := no_room_of(error)) is not None:
                     raise full from error
                 for turns in (self.found.moved, self.found.embargoed):
@@ -225,7 +229,7 @@ class _Turns:
     def _begin_opening(self, identifier: str) -> None:
         try:
             begin_opening(self.store, identifier)
-        except (MirrorError, OSError) as error:
+        except _TROUBLE as error:
             if (full := no_room_of(error)) is not None:
                 raise full from error
             logger.warning("Dandiset %s cannot be opened: %s", identifier, error)  # and its turn fails
@@ -237,7 +241,7 @@ class _Turns:
         was_closed = self.store.is_embargoed(outcome.identifier)
         try:
             open_up(self.store, outcome.identifier)
-        except (MirrorError, OSError) as error:
+        except _TROUBLE as error:
             if (full := no_room_of(error)) is not None:
                 raise full from error
             message = f"is under embargo no more, and cannot be made public: {error}"

@@ -12,6 +12,7 @@ from mirror.dataset.layout import Layout, without_skips
 from mirror.git.objects import TAG, Commit, Oid, Tag
 from mirror.git.reader import Objects
 from mirror.store.index import Index
+from mirror.store.version_keys import versions_in
 from mirror.sync.trees import held_assets
 
 DRAFT = "refs/heads/draft"
@@ -63,7 +64,7 @@ class Mirrored:
     @property
     def versions(self) -> set[str]:
         """The published versions that have their tag."""
-        return {name for ref in self.refs if ref.startswith(TAGS) and "/" not in (name := ref.removeprefix(TAGS))}
+        return set(versions_in(self.refs))
 
     @cached_property
     def draft(self) -> Tip | None:

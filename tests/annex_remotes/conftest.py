@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -70,8 +71,8 @@ class Conversation:
 Started = Callable[..., Conversation]
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
+@contextmanager
+def programs(folder: Path) -> Iterator[Started]:
     """Starts the program in a repository, and begins as git-annex does."""
     with ExitStack() as stack:
 
@@ -83,7 +84,7 @@ def started(tmp_path: Path) -> Iterator[Started]:
             extensions: str = "INFO GETGITREMOTENAME",
             env: Mapping[str, str] | None = None,
         ) -> Conversation:
-            where = repository or tmp_path / "empty"
+            where = repository or folder / "empty"
             if not where.exists():
                 run("git", "init", "-q", where)
             for name, value in (settings or {}).items():
@@ -107,6 +108,12 @@ def started(tmp_path: Path) -> Iterator[Started]:
             assert talk.ask("PREPARE") == "PREPARE-SUCCESS"
             return talk
 
+        yield start
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Started]:
+    with programs(tmp_path) as start:
         yield start
 
 
@@ -142,6 +149,22 @@ class Noted(Fault):
         if request.method == "GET":
             self.sent += len(response.body[: response.cut_after])
         return response
+
+
+@pytest.fixture
+def hasty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program waits hardly at all before it asks a server again."""
+    hasty = tmp_path / "hasty" / PROGRAM
+    hasty.parent.mkdir()
+    hasty.write_text(
+        f"#!{sys.executable}\n"
+        "from mirror.archive import http\n"
+        "from mirror.annex_remotes.dandi import main\n"
+        "http.FIRST_WAIT = 0.02\n"
+        "main()\n"
+    )
+    hasty.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{hasty.parent}:{os.environ['PATH']}")
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -97,6 +98,15 @@ def test_another_archive_s_site_is_the_one_that_its_drafts_name(clone: Clone) ->
     assert found == "https://archive.example.org/dandiset/000003/0.230629.1955/files?location=a.tif"
 
 
+def test_that_is_looked_up_once_whatever_number_of_keys_there_is(clone: Clone) -> None:
+    clone.write("dandiset.yaml", "repository: https://archive.example.org\n")
+    pages, asset = clone.pages(), AssetAddress("https://api.example.org/api", ASSET.asset_id)
+    assert pages.of_key(key_of("a", ".tif"), [asset]) == f"https://api.example.org/api/assets/{ASSET.asset_id}/"
+    shutil.rmtree(clone.path)
+    assert pages.of_key(key_of("b", ".tif"), [asset]) == f"https://api.example.org/api/assets/{ASSET.asset_id}/"
+    assert pages._own_site == "https://archive.example.org"
+
+
 def test_a_repository_without_commits_tells_of_nothing(tmp_path: Path) -> None:
     run("git", "init", "-q", tmp_path / "empty")
     pages = Pages(tmp_path / "empty/.git")
@@ -126,7 +136,9 @@ def test_a_hundred_thousand_files_are_looked_through_in_a_moment(clone: Clone) -
     """The tree is made without a work tree; it is read once, whichever key is asked for."""
     blob = run("git", "hash-object", "-w", "--stdin", cwd=clone.path).strip()
     lines = "".join(f"100644 blob {blob}\tf{number:06}.dat\n" for number in range(100_000))
-    made = subprocess.run(["git", "mktree"], cwd=clone.path, input=lines, text=True, capture_output=True, check=True)
+    made = subprocess.run(
+        ["git", "mktree", "--missing"], cwd=clone.path, input=lines, text=True, capture_output=True, check=True
+    )
     commit = run(
         "git",
         "-c",

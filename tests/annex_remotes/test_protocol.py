@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from mirror.annex_remotes import named_files
+from mirror.annex_remotes.named_files import NamedFile
+from mirror.archive.client import ArchiveClient
 from mirror.demo import DemoArchive
-from mirror.demo.faults import OtherETag, Slow, Status, Truncated
+from mirror.demo.faults import Beyond, OtherETag, Slow, Status, Truncated
+from mirror.errors import BadAnswer
 
-from .conftest import Conversation, Noted, Started, run
+from .conftest import Conversation, Noted, Started, programs, run
 
 CONTENT = bytes(range(256)) * (24 << 10)  # 6 MiB
 
@@ -41,47 +46,80 @@ class Stored:
         return [self.at_api, self.at_bucket]
 
 
+@pytest.fixture(scope="module")
+def running() -> Iterator[DemoArchive]:
+    with DemoArchive() as archive:
+        yield archive
+
+
+@pytest.fixture
+def archive(running: DemoArchive) -> Iterator[DemoArchive]:
+    """One archive for all tests here; how it misbehaves is over with each."""
+    running.requests.clear()
+    yield running
+    running.s3_faults.clear()
+    running.api_faults.clear()
+
+
 @pytest.fixture
 def stored(archive: DemoArchive) -> Stored:
+    """A Dandiset of each test's own. The object was another's, too, whatever was done to it."""
     identifier = archive.create_dandiset("Ripples")
     archive.add_asset(identifier, "sub-1/a.nwb", CONTENT)
     asset = archive.asset(identifier, "sub-1/a.nwb")
     assert asset.blob is not None
+    while (version := archive.objects.latest(asset.blob.key)) is not None:
+        archive.objects.delete_version(asset.blob.key, version.version_id)
+    archive.objects.put(asset.blob.key, CONTENT)
+    archive.objects.set_private(asset.blob.key, False)
     key = f"SHA256E-s{len(CONTENT)}--{hashlib.sha256(CONTENT).hexdigest()}.nwb"
     return Stored(archive, identifier, asset.asset_id, asset.blob.key, key)
 
 
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+    with programs(tmp_path_factory.mktemp("clone")) as start:
+        yield start()
+
+
 @pytest.fixture
-def talk(started: Started, stored: Stored) -> Conversation:
+def talk(program: Conversation, stored: Stored) -> Conversation:
+    """With a program that others have talked to, too: as git-annex does, key after key."""
+    program.urls = stored.urls
+    program.said.clear()
+    return program
+
+
+@pytest.fixture
+def alone(started: Started, stored: Stored) -> Conversation:
     return started(stored.urls)
 
 
-@pytest.mark.parametrize(
-    ("request_line", "answer"),
-    [
-        ("INITREMOTE", "INITREMOTE-SUCCESS"),
-        ("GETCOST", "COST 150"),
-        ("GETAVAILABILITY", "AVAILABILITY GLOBAL"),
-        ("EXPORTSUPPORTED", "EXPORTSUPPORTED-FAILURE"),
-        ("IMPORTSUPPORTED", "UNSUPPORTED-REQUEST"),
-        ("LISTCONFIGS", "CONFIGEND"),
-        ("REMOVE K", "REMOVE-FAILURE K the archive is only read from here"),
-        (
-            "TRANSFER STORE K file",
-            "TRANSFER-FAILURE STORE K the archive is only read from here; `dandi upload` is for putting files there",
-        ),
-        ("CLAIMURL dandi:000003/0.230629.1955/sub-1/a b.nwb", "CLAIMURL-SUCCESS"),
-        ("CLAIMURL dandi:000003/draft/a.nwb", "CLAIMURL-SUCCESS"),
-        ("CLAIMURL dandi:000003/draft/", "CLAIMURL-FAILURE"),
-        ("CLAIMURL dandi:000003", "CLAIMURL-FAILURE"),
-        ("CLAIMURL dandi://dandi/000003", "CLAIMURL-FAILURE"),
-        ("CLAIMURL https://dandiarchive.org/dandiset/000003", "CLAIMURL-FAILURE"),
-        ("SOMETHING NEW", "UNSUPPORTED-REQUEST"),
-    ],
-)
-def test_answers_that_need_nothing_else(started: Started, request_line: str, answer: str) -> None:
+ANSWERS = [
+    ("INITREMOTE", "INITREMOTE-SUCCESS"),
+    ("GETCOST", "COST 150"),
+    ("GETAVAILABILITY", "AVAILABILITY GLOBAL"),
+    ("EXPORTSUPPORTED", "EXPORTSUPPORTED-FAILURE"),
+    ("IMPORTSUPPORTED", "UNSUPPORTED-REQUEST"),
+    ("LISTCONFIGS", "CONFIGEND"),
+    ("REMOVE K", "REMOVE-FAILURE K the archive is only read from here"),
+    (
+        "TRANSFER STORE K file",
+        "TRANSFER-FAILURE STORE K the archive is only read from here; `dandi upload` is for putting files there",
+    ),
+    ("CLAIMURL dandi:000003/0.230629.1955/sub-1/a b.nwb", "CLAIMURL-SUCCESS"),
+    ("CLAIMURL dandi:000003/draft/a.nwb", "CLAIMURL-SUCCESS"),
+    ("CLAIMURL dandi:000003/draft/", "CLAIMURL-FAILURE"),
+    ("CLAIMURL dandi:000003", "CLAIMURL-FAILURE"),
+    ("CLAIMURL dandi://dandi/000003", "CLAIMURL-FAILURE"),
+    ("CLAIMURL https://dandiarchive.org/dandiset/000003", "CLAIMURL-FAILURE"),
+    ("SOMETHING NEW", "UNSUPPORTED-REQUEST"),
+]
+
+
+def test_answers_that_need_nothing_else(started: Started) -> None:
     talk = started()
-    assert talk.ask(request_line) == answer
+    assert [(request, talk.ask(request)) for request, _ in ANSWERS] == ANSWERS
     assert talk.end() == (0, "")
 
 
@@ -106,8 +144,9 @@ def test_it_ends_when_the_pipe_is_closed_and_says_nothing_more(started: Started)
     assert started().end() == (0, "")
 
 
-def test_it_ends_when_nobody_hears_it_any_more_in_the_middle_of_a_download(talk: Conversation, stored: Stored) -> None:
+def test_it_ends_when_nobody_hears_it_any_more_in_the_middle_of_a_download(alone: Conversation, stored: Stored) -> None:
     """git-annex was killed, and the server is silent."""
+    talk = alone
     stored.archive.s3_faults.add(Slow(60), times=None)
     talk.tell(f"TRANSFER RETRIEVE {stored.key} file")
     assert talk.hear().startswith("GETURLS")
@@ -154,20 +193,22 @@ def test_it_goes_on_where_another_broke_off(talk: Conversation, stored: Stored, 
     assert noted.sent == len(CONTENT) - (4 << 20)
 
 
-def test_a_connection_cut_in_the_middle_costs_one_piece(talk: Conversation, stored: Stored, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("hasty")
+def test_a_connection_cut_in_the_middle_costs_one_piece(alone: Conversation, stored: Stored, tmp_path: Path) -> None:
     noted = Noted({2: Truncated(0.9)})
     stored.archive.s3_faults.add(noted, times=None)
-    assert talk.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
+    assert alone.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
     assert (tmp_path / "file").read_bytes() == CONTENT
     assert len(CONTENT) < noted.sent <= len(CONTENT) + (4 << 20)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_server_that_is_busy_twice_is_asked_again_and_debugging_shows_it(
-    talk: Conversation, stored: Stored, tmp_path: Path
+    alone: Conversation, stored: Stored, tmp_path: Path
 ) -> None:
     stored.archive.s3_faults.add(Status(503), times=2)
-    assert talk.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
-    assert len([line for line in talk.said if line.startswith("DEBUG") and "HTTP 503; try 2 of" in line]) == 2
+    assert alone.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
+    assert len([line for line in alone.said if line.startswith("DEBUG") and "HTTP 503; try 2 of" in line]) == 2
 
 
 def test_an_object_that_changes_in_the_middle_is_refused(talk: Conversation, stored: Stored, tmp_path: Path) -> None:
@@ -242,12 +283,33 @@ def test_a_file_of_an_embargoed_zarr_is_retrieved_with_a_token(
         assert "token" in said
 
 
-@pytest.mark.parametrize("status", [403, 400, 302])
-def test_where_the_server_does_not_say_it_is_not_known(talk: Conversation, stored: Stored, status: int) -> None:
-    talk.urls = stored.urls
-    stored.archive.s3_faults.add(Status(status), times=None)
+def test_where_the_server_does_not_say_it_is_not_known(talk: Conversation, stored: Stored) -> None:
     stored.archive.api_faults.add(Status(404), times=None)
-    assert talk.ask(f"CHECKPRESENT {stored.key}").startswith(f"CHECKPRESENT-UNKNOWN {stored.key} ")
+    for status in (403, 400, 302):
+        stored.archive.s3_faults.clear()
+        stored.archive.s3_faults.add(Status(status), times=None)
+        assert talk.ask(f"CHECKPRESENT {stored.key}").startswith(f"CHECKPRESENT-UNKNOWN {stored.key} "), status
+
+
+def test_an_address_that_is_not_asked_may_have_what_the_archive_has_no_more(talk: Conversation, stored: Stored) -> None:
+    others = ["ftp://example.org/a.nwb", "https://me:secret@example.org/a.nwb"]
+    talk.urls = [stored.at_bucket, *others]
+    assert talk.ask(f"CHECKPRESENT {stored.key}") == f"CHECKPRESENT-SUCCESS {stored.key}"
+    gone = stored.at_bucket
+    stored.archive.objects.delete_version(stored.object_key, gone.rpartition("=")[2])
+    for other in others:
+        talk.urls = [gone, other]
+        said = talk.ask(f"CHECKPRESENT {stored.key}")
+        assert said.startswith(f"CHECKPRESENT-UNKNOWN {stored.key} {stored.key} is gone from the archive; but an add")
+        assert "secret" not in said
+
+
+def test_an_etag_that_is_no_md5_says_nothing_of_what_a_web_server_has(started: Started, archive: DemoArchive) -> None:
+    archive.objects.put("a", b"a chunk")
+    archive.s3_faults.add(OtherETag("0123456789abcdef" * 4), times=None)
+    key = f"MD5E-s7--{hashlib.md5(b'a chunk', usedforsecurity=False).hexdigest()}"
+    talk = started([f"{archive.addresses.bucket_url}/a"])
+    assert talk.ask(f"CHECKPRESENT {key}") == f"CHECKPRESENT-SUCCESS {key}"
 
 
 def test_nothing_recorded_is_said_to_be_so(started: Started, tmp_path: Path) -> None:
@@ -280,6 +342,19 @@ def test_what_no_hash_would_check_is_begun_anew(talk: Conversation, tmp_path: Pa
         assert (tmp_path / "file").read_bytes() == CONTENT
 
 
+def test_nor_is_what_one_address_began_gone_on_with_from_another(
+    talk: Conversation, stored: Stored, tmp_path: Path
+) -> None:
+    # Asked in the order of their texts: this one is first, and breaks off.
+    stored.archive.objects.put("another", b"x" * len(CONTENT))
+    talk.urls = [f"{stored.archive.addresses.bucket_url}/another", stored.at_bucket]
+    assert min(talk.urls) == talk.urls[0]
+    stored.archive.s3_faults.add(Beyond(3 << 20, Status(404)), path="/another$", times=None)
+    key = f"URL-s{len(CONTENT)}--x"
+    assert talk.ask(f"TRANSFER RETRIEVE {key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
 def test_a_key_without_size_asks_the_next_address_and_says_what_is_to_be_done(
     started: Started, stored: Stored, tmp_path: Path
 ) -> None:
@@ -310,7 +385,7 @@ def test_many_requests_are_answered_over_one_connection(started: Started, archiv
     key = f"SHA256E-s9--{hashlib.sha256(b'few bytes').hexdigest()}"
     for number in range(20):
         assert talk.ask(f"TRANSFER RETRIEVE {key} {tmp_path}/{number}").startswith("TRANSFER-SUCCESS")
-    assert archive.count() == 20
+    assert archive.count(path="/small") == 20
     # One address is asked for in one round trip: nothing but GETURLS goes to git-annex and back.
     assert sum(line.startswith("GET") for line in talk.said) == 20 + len(["GETGITDIR", "GETGITREMOTENAME"])
 
@@ -318,9 +393,16 @@ def test_many_requests_are_answered_over_one_connection(started: Started, archiv
 # dandi: URLs
 
 
+@pytest.fixture(scope="module")
+def program_of_the_archive(running: DemoArchive, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Conversation]:
+    with programs(tmp_path_factory.mktemp("own")) as start:
+        yield start([], settings={"remote.dandi.annex-dandi-api": running.api_url})
+
+
 @pytest.fixture
-def named(started: Started, stored: Stored) -> Conversation:
-    return started([], settings={"remote.dandi.annex-dandi-api": stored.archive.api_url})
+def named(program_of_the_archive: Conversation) -> Conversation:
+    program_of_the_archive.said.clear()
+    return program_of_the_archive
 
 
 def test_a_file_is_found_by_its_name(named: Conversation, stored: Stored) -> None:
@@ -335,20 +417,17 @@ def test_a_version_is_meant_as_it_is_named(named: Conversation, stored: Stored) 
     assert named.ask(f"CHECKURL dandi:{stored.identifier}/draft/sub-1/a.nwb").split()[1] == "5"
 
 
-@pytest.mark.parametrize(
-    ("rest", "why"),
-    [
-        ("draft/sub-1/A.NWB", "the archive has no such file"),
-        ("draft/sub-1", "the archive has no such file"),
-        ("0.230101.0000/sub-1/a.nwb", "the archive has no such version"),
-        ("draft/z.zarr", "this is a Zarr, not a file"),
-    ],
-)
-def test_what_has_no_such_name_is_refused(named: Conversation, stored: Stored, rest: str, why: str) -> None:
+def test_what_has_no_such_name_is_refused(named: Conversation, stored: Stored) -> None:
     stored.archive.add_zarr(stored.identifier, "z.zarr", {"0": b"x"})
-    said = named.ask(f"CHECKURL dandi:{stored.identifier}/{rest}")
-    assert said.startswith("CHECKURL-FAILURE")
-    assert why in said
+    for rest, why in {
+        "draft/sub-1/A.NWB": "the archive has no such file",
+        "draft/sub-1": "the archive has no such file",
+        "0.230101.0000/sub-1/a.nwb": "the archive has no such version",
+        "draft/z.zarr": "this is a Zarr, not a file",
+    }.items():
+        said = named.ask(f"CHECKURL dandi:{stored.identifier}/{rest}")
+        assert said.startswith("CHECKURL-FAILURE")
+        assert why in said
 
 
 def test_a_key_with_a_name_only_is_retrieved_and_checked(named: Conversation, stored: Stored, tmp_path: Path) -> None:
@@ -363,14 +442,56 @@ def test_a_key_with_a_name_only_is_retrieved_and_checked(named: Conversation, st
     assert named.ask(f"CHECKPRESENT {stored.key}") == f"CHECKPRESENT-FAILURE {stored.key}"
 
 
-def test_where_a_name_leads_to_is_told_without_the_archive_as_far_as_it_goes(
-    started: Started, archive: DemoArchive, tmp_path: Path
+def test_of_several_names_one_that_has_it_is_enough(named: Conversation, stored: Stored, tmp_path: Path) -> None:
+    """Each of the others is gone, or has another content by now."""
+    version = stored.archive.publish(stored.identifier)
+    stored.archive.replace_asset(stored.identifier, "sub-1/a.nwb", content=b"later")
+    prefix = f"dandi:{stored.identifier}"
+    # In the order in which they are asked.
+    named.urls = [f"{prefix}/0.000101.0000/x", f"{prefix}/{version}/sub-1/a.nwb", f"{prefix}/draft/sub-1/a.nwb"]
+    assert named.ask(f"CHECKPRESENT {stored.key}") == f"CHECKPRESENT-SUCCESS {stored.key}"
+    assert named.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+    named.urls = [named.urls[0], named.urls[2]]
+    assert named.ask(f"CHECKPRESENT {stored.key}") == f"CHECKPRESENT-FAILURE {stored.key}"
+    assert "no such version" in named.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/other")
+    named.urls = named.urls[1:]
+    assert "has another content there by now" in named.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/other")
+
+
+def test_a_name_helps_where_the_recorded_addresses_do_not(named: Conversation, stored: Stored, tmp_path: Path) -> None:
+    gone = f"{stored.archive.addresses.bucket_url}/gone"
+    named.urls = [gone, f"dandi:{stored.identifier}/draft/sub-1/a.nwb"]
+    assert named.ask(f"CHECKPRESENT {stored.key}") == f"CHECKPRESENT-SUCCESS {stored.key}"
+    assert named.ask(f"TRANSFER RETRIEVE {stored.key} {tmp_path}/file").startswith("TRANSFER-SUCCESS")
+    assert (tmp_path / "file").read_bytes() == CONTENT
+
+
+def test_a_name_among_more_than_are_looked_through_is_not_said_to_be_gone(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stored.archive.add_asset(stored.identifier, "sub-1/A.nwb", b"the same but for its case")
+    monkeypatch.setattr(named_files, "_PAGE", 1)
+    client, wanted = ArchiveClient(stored.archive.api_url), NamedFile(stored.identifier, "draft", "sub-1/A.nwb")
+    assert named_files.find(client, wanted).size == len(b"the same but for its case")
+    monkeypatch.setattr(named_files, "_MOST_PAGES", 1)
+    with pytest.raises(BadAnswer, match="not among the first 1 files"):
+        named_files.find(client, wanted)
+
+
+def test_a_page_of_some_proxy_does_not_say_that_there_is_no_such_version(stored: Stored) -> None:
+    stored.archive.api_faults.add(Status(404, body=b"<html>There is nothing here, yet."), times=None)
+    client = ArchiveClient(stored.archive.api_url, sleep=lambda _: None)
+    with pytest.raises(BadAnswer, match="not the archive's own"):
+        named_files.find(client, NamedFile(stored.identifier, "draft", "sub-1/a.nwb"))
+
+
+def test_where_a_name_leads_to_is_told_without_the_archive_as_far_as_it_goes(started: Started, tmp_path: Path) -> None:
     known = started(["dandi:000003/draft/a.tif"])
     page = "https://dandiarchive.org/dandiset/000003/draft/files?location=a.tif"
     assert known.ask("WHEREIS K") == f"WHEREIS-SUCCESS {page}"
-    archive.close()
-    settings = {"remote.dandi.annex-dandi-api": archive.api_url}
+    with DemoArchive() as closed:
+        settings = {"remote.dandi.annex-dandi-api": closed.api_url}
     assert started(["dandi:000003/draft/a.nwb"], settings=settings).ask("WHEREIS K") == "WHEREIS-FAILURE"
     run("git", "config", "--unset", "remote.dandi.annex-dandi-api", cwd=tmp_path / "empty")
     settings = {"remote.dandi.annex-dandi-instance": "nobody-knows"}

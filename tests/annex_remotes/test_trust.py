@@ -102,8 +102,9 @@ def test_git_credential_is_asked_for_the_one_that_is_named(scene: Scene, named: 
     assert "SUCCESS" in scene.retrieve(scene.talk({**named, "credential.helper": str(helper)}))
 
 
-def test_the_token_of_a_known_archive_is_for_no_other(scene: Scene) -> None:
-    talk = scene.talk({API: scene.archive.api_url, INSTANCE: "dandi"}, {"DANDI_API_KEY": scene.archive.token})
+@pytest.mark.parametrize("name", ["dandi", "Dandi"])
+def test_the_token_of_a_known_archive_is_for_no_other(scene: Scene, name: str) -> None:
+    talk = scene.talk({API: scene.archive.api_url, INSTANCE: name}, {"DANDI_API_KEY": scene.archive.token})
     assert "needs a token" in scene.retrieve(talk)
     assert scene.tokens_sent() == []
 
@@ -135,6 +136,7 @@ def test_each_trouble_with_a_token_is_told_with_what_to_do(
     assert not token or token not in "".join(talk.said)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_no_signed_address_is_said_or_left_anywhere(scene: Scene, named: dict[str, str], tmp_path: Path) -> None:
     talk = scene.talk(named, {"DEMO_DANDI_API_KEY": scene.archive.token})
     scene.bucket.faults = {0: Redirect("http://127.0.0.1:1/x?X-Amz-Signature=secret"), 2: Redirect("nonsense")}

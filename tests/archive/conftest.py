@@ -52,6 +52,8 @@ class Theatre:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            # Head and body go out in two pieces: the second would wait for the first to be acknowledged.
+            disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
                 theatre._play(self)

@@ -11,6 +11,7 @@ from typing import Any
 import boto3
 import pytest
 
+from mirror.archive import bucket as bucket_module
 from mirror.archive.bucket import UNREACHABLE_LIMIT, Bucket, cheaper_to_list, estimated_objects
 from mirror.archive.http import Http
 from mirror.archive.s3 import S3Location, parse_location
@@ -56,6 +57,7 @@ def moto() -> Iterator[Moto]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("werkzeug.serving.WSGIRequestHandler.log_request", lambda *_: None)
+        patch.setattr("werkzeug.serving.WSGIRequestHandler.disable_nagle_algorithm", True)
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -131,20 +133,28 @@ def test_a_signed_url_is_used_as_it_is(moto: Moto, bucket: Bucket) -> None:
     assert bucket.fetch(url, max_bytes=100) == b"secret"
 
 
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of 100: moto takes its time for a thousand."""
+    monkeypatch.setattr(bucket_module, "KEYS_PER_PAGE", 100)
+
+
 @pytest.fixture(scope="module")
 def blobs(moto: Moto) -> dict[str, str]:
-    """2,300 blobs, and a Zarr entry beside them; key → version id as moto has it."""
+    """230 blobs, and a Zarr entry beside them; key → version id as moto has it."""
     chance = random.Random(7)
-    names = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(2300)]
+    names = [str(uuid.UUID(int=chance.getrandbits(128), version=4)) for _ in range(230)]
     moto.put_many([f"blobs/{name[:3]}/{name[3:6]}/{name}" for name in names])
     moto.put("girder-assetstore/0a/b/k")
     pages = moto.s3.get_paginator("list_object_versions").paginate(Bucket="dandi-test")
     return {entry["Key"]: entry["VersionId"] for page in pages for entry in page["Versions"] if entry["IsLatest"]}
 
 
+@pytest.mark.usefixtures("small_pages")
 def test_listings_go_on_over_all_pages(moto: Moto, bucket: Bucket, blobs: dict[str, str]) -> None:
     listed = {version.key: version.version_id for version in bucket.list_versions(moto.at("blobs/"))}
     assert listed == {key: version for key, version in blobs.items() if key.startswith("blobs/")}
+    assert bucket._http.counts()["s3"].requests == 3
 
 
 def test_current_objects_are_listed_in_order_whatever_their_keys(moto: Moto, bucket: Bucket) -> None:
@@ -160,6 +170,7 @@ def test_current_objects_are_listed_in_order_whatever_their_keys(moto: Moto, buc
     assert listed["current/5/7"] == newer
 
 
+@pytest.mark.usefixtures("small_pages")
 def test_many_unknown_versions_are_listed(moto: Moto, bucket: Bucket, blobs: dict[str, str]) -> None:
     wanted = [moto.at(key) for key in blobs if key.startswith(("blobs/", "girder"))]
     gone = moto.at(f"blobs/000/000/00000000-0000-4000-8000-{0:012}")
@@ -178,9 +189,9 @@ def test_few_unknown_versions_are_asked_for_one_by_one(moto: Moto, bucket: Bucke
     assert bucket._http.counts()["s3"].requests == 5
 
 
-def test_some_dozens_among_thousands_cost_one_probe(moto: Moto, bucket: Bucket, blobs: dict[str, str]) -> None:
-    wanted = [moto.at(key) for key in sorted(blobs) if key.startswith("blobs/f")][-25:]
-    assert len(wanted) == 25
+@pytest.mark.usefixtures("small_pages")
+def test_some_dozens_among_many_pages_of_them_cost_one_probe(moto: Moto, bucket: Bucket, blobs: dict[str, str]) -> None:
+    wanted = [moto.at(key) for key in sorted(blobs) if key.startswith("blobs/")][-25:]
     assert bucket.version_ids(wanted) == {location: blobs[location.key] for location in wanted}
     assert bucket._http.counts()["s3"].requests == 1 + len(wanted)
 

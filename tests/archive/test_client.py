@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from mirror.archive.client import ArchiveClient
+from mirror.archive.http import MALFORMED_TRIES
 from mirror.archive.records import DandisetSummary, Instance, Unreadable
 from mirror.errors import BadAnswer, NotAllowed, NotFound, Unreachable, UsageError
 
@@ -227,6 +228,20 @@ def test_the_record_of_another_version_is_a_bad_answer(server: Any, client: Arch
         client.version_info("000001", "draft")
     server.then(version("0.230629.1955"))
     assert client.version_info("000001", "0.230629.1955").value.version == "0.230629.1955"
+
+
+@pytest.mark.parametrize("page", [b"<h1>Nothing here, yet</h1>", b""])
+def test_a_404_of_whoever_stands_before_the_archive_does_not_say_that_something_is_gone(
+    server: Any, client: ArchiveClient, page: bytes
+) -> None:
+    for _ in range(MALFORMED_TRIES):
+        server.then(page, status=404)
+    with pytest.raises(BadAnswer, match="not the archive's own"):
+        client.asset("id-1")
+    server.then(page, status=404)
+    server.then({"detail": "Not found."}, status=404)
+    with pytest.raises(NotFound):
+        client.asset("id-1")
 
 
 def test_versions_and_asset_ids_stay_one_segment(server: Any, client: ArchiveClient) -> None:

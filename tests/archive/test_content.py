@@ -13,7 +13,7 @@ from mirror.archive.client import ArchiveClient
 from mirror.archive.content import Content, Seen
 from mirror.archive.http import Http
 from mirror.demo import DemoArchive
-from mirror.demo.faults import Redirect, Status, Truncated
+from mirror.demo.faults import NoRanges, Redirect, Status, Truncated, WrongBody
 from mirror.errors import ArchiveError, BadAnswer, NotAllowed, NotFound, Unreachable
 
 RECORDING = b"a recording"
@@ -132,6 +132,25 @@ def test_where_it_is_not_known_it_is_an_error(
     archive.s3_faults.add(fault, times=None)
     with pytest.raises(ArchiveError):
         content.look(asset)
+
+
+def test_a_page_that_some_proxy_puts_in_its_place_is_not_the_content(
+    archive: DemoArchive, content: Content, asset: AssetAddress
+) -> None:
+    """An empty one would be of no bytes: another content than the one that is meant."""
+    archive.s3_faults.add(WrongBody(b"", "text/html"), times=None)
+    with pytest.raises(BadAnswer, match="has no ETag"):
+        content.look(asset)
+
+
+def test_an_answer_in_whole_is_one_where_a_byte_is_all_there_is(
+    archive: DemoArchive, content: Content, identifier: str
+) -> None:
+    archive.add_asset(identifier, "short.txt", b"x")
+    archive.s3_faults.add(NoRanges(), times=None)
+    seen = content.look(AssetAddress(archive.api_url, archive.asset(identifier, "short.txt").asset_id))
+    assert seen is not None
+    assert seen.size == 1
 
 
 def test_a_server_that_does_not_answer_says_nothing_of_what_is_there(

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from threading import Event
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from urllib3.util import connection as urllib3_connection
 
 from mirror.archive.http import (
     LONGEST_RETRY_AFTER,
@@ -348,6 +350,39 @@ def test_closing_ends_the_wait_for_a_server_that_is_silent(silent: str) -> None:
             with pytest.raises((Unreachable, BadAnswer)):
                 asked.result(timeout=20)
             assert time.monotonic() - started < 10
+
+
+def test_after_closing_nothing_is_asked_any_more(server: Any) -> None:
+    """Whoever goes on to the next address after a first one was broken off would wait again."""
+    server.then(b"here")
+    http = Http(f"{server.url}/api")
+    http.close()
+    with pytest.raises(Unreachable, match="the thing: not asked any more"):
+        get(http, f"{server.url}/api/x/")
+    assert server.seen == []
+
+
+def test_closing_ends_the_wait_of_whoever_was_being_connected(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = urllib3_connection.create_connection
+    connecting, closed = Event(), Event()
+
+    def slowly(*args: Any, **options: Any) -> Any:
+        connecting.set()
+        assert closed.wait(10)
+        return connect(*args, **options)
+
+    monkeypatch.setattr(urllib3_connection, "create_connection", slowly)
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
+        http = Http(url, read_timeout=20)
+        started = time.monotonic()
+        asked = pool.submit(get, http, f"{url}/x/")
+        assert connecting.wait(10)
+        http.close()
+        closed.set()
+        with pytest.raises(Unreachable):
+            asked.result(timeout=30)
+        assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_json_is_the_feed_with_datalads_keys(run: Run, store: Store) -> None:
     [
         ("0", [1, 2, 3, 4, 5]),
         ("3", [4, 5]),
-        ("17", []),
+        ("5", []),
         ("2026-11-04", [4, 5]),
         ("2026-11-04T15:34:17Z", [4, 5]),
         ("2026-11-04 15:34:17.5", [5]),
@@ -121,11 +121,18 @@ def test_json_is_the_feed_with_datalads_keys(run: Run, store: Store) -> None:
         ("2027-01-01", []),
         ("2026-11", [1, 2, 3, 4, 5]),
         ("2026-12", []),
-        ("2026", []),  # a number is a serial
     ],
 )
 def test_since_is_a_serial_or_a_time(run: Run, since: str, serials: list[int]) -> None:
     assert shown(run("--since", since)) == serials
+
+
+@pytest.mark.usefixtures("store")
+def test_a_serial_that_is_not_yet_is_told(run: Run) -> None:
+    """Who meant a year is told how to give one."""
+    said = run("--since", "2026")
+    assert (said.returncode, said.stdout) == (0, "")
+    assert said.stderr == "there is no serial 2026 yet, the last is 5; a year is given as 2026-01\n"
 
 
 @pytest.mark.parametrize("since", ["yesterday", "-1", "17b", ""])

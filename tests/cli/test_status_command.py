@@ -89,7 +89,7 @@ def test_what_is_mirrored_is_a_table_with_a_sum(run: Run, archive: DemoArchive, 
         [published, "1", "2026-11-20", "15:34:17", "2", "2.0"],
         [draft, "0", "2026-11-20", "15:34:17", "1", "300"],
     ]
-    assert total == "2 Dandisets, 1 version, 3 assets, 2.3 kB in the archive"
+    assert total == "mirrored: 2 Dandisets, 1 version, 3 assets (2.3 kB in the archive)"
     assert head.index("assets") + len("assets") == lines[0].index(" 2 ") + 2  # numbers stand below their heading
     assert max(map(len, done.stdout.splitlines()[2:])) <= 80
 
@@ -153,7 +153,7 @@ def test_a_failure_is_told_with_its_reason_since_when_and_how_often(
     (note,) = note_lines(run())
     assert re.match(rf"failed 2 times since [-\d: ]+, tried again [\w :-]+: Dandiset {bad}, version draft", note)
     assert "\x1b" not in note
-    assert run().stdout.splitlines()[-1] == "1 Dandiset, 0 versions, 1 asset, 4 B in the archive; 1 failed"
+    assert run().stdout.splitlines()[-1] == "mirrored: 1 Dandiset, 0 versions, 1 asset (4 B in the archive); 1 failed"
     assert run().returncode == 0  # it could be told, and that is all that was asked for
 
     archive.remove_asset(bad, "a\x1b[2J//b.nwb")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +28,12 @@ class Git(Protocol):
     def __call__(self, repository: Path, *args: str, stdin: bytes = b"") -> str: ...
 
 
+Build = Callable[[DemoArchive], str]
+"""puts a Dandiset into an archive; its identifier"""
+Mirror = Callable[[Settings], object]
+Mirrored = Callable[..., Path]
+
+
 @pytest.fixture
 def archive() -> Iterator[DemoArchive]:
     """An empty archive whose clock stands still until advanced."""
@@ -34,7 +42,43 @@ def archive() -> Iterator[DemoArchive]:
 
 
 @pytest.fixture
-def dandiset(archive: DemoArchive) -> str:
+def settings(archive: DemoArchive, tmp_path: Path) -> Settings:
+    return settings_for(archive, tmp_path / "store")
+
+
+@pytest.fixture(scope="session")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> Mirrored:
+    """Gives a store that mirrors what `build` puts into an archive, made once and for copying.
+
+    The archive of a test is like that one, having the same seed; only the ports of its addresses are others, which of
+    content that is open are not asked.
+    """
+
+    @cache
+    def make(build: Build, mirror: Mirror = sync) -> Path:
+        store = tmp_path_factory.mktemp("mirrored") / "store"
+        with DemoArchive(start=START, seed=1) as archive:
+            build(archive)
+            mirror(settings_for(archive, store))
+        return store
+
+    return make
+
+
+def settings_for(archive: DemoArchive, store: Path) -> Settings:
+    """The settings of a mirror of an archive that may ask as often as it likes."""
+    where = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
+    given = {"archive": {**where, "settle_seconds": 0}, "store": store, "jobs": 1}
+    return Settings.model_validate({**given, "verify": {"requests_per_second": 1000}})
+
+
+def copied(store: Path, settings: Settings) -> Store:
+    """A copy of a store, where the settings want one."""
+    shutil.copytree(store, settings.store, symlinks=True)
+    return Store.open(settings.store)
+
+
+def ripples(archive: DemoArchive) -> str:
     """A Dandiset with two recordings, a text, one published version and a draft that went on."""
     identifier = archive.create_dandiset("Ripples")
     archive.add_asset(identifier, "README.md", b"Ripples of two mice\n")
@@ -46,25 +90,50 @@ def dandiset(archive: DemoArchive) -> str:
 
 
 @pytest.fixture
-def zarr_path() -> str:
-    return "sub-1/sub-1_image.ome.zarr"
+def dandiset(archive: DemoArchive) -> str:
+    """The identifier of a Dandiset with recordings."""
+    return ripples(archive)
+
+
+ZARR_PATH = "sub-1/sub-1_image.ome.zarr"
 
 
 @pytest.fixture
-def with_zarr(archive: DemoArchive, zarr_path: str) -> str:
-    """A Dandiset with a Zarr in its draft; its identifier."""
+def zarr_path() -> str:
+    return ZARR_PATH
+
+
+def slices(archive: DemoArchive) -> str:
+    """A Dandiset with a Zarr in its draft."""
     identifier = archive.create_dandiset("Slices")
     files = {".zattrs": b"{}", "0/.zarray": b"{1}", "0/0/0": b"pixels", "0/0/1": b"more pixels", "0/1": b"pixels"}
-    archive.add_zarr(identifier, zarr_path, files)
+    archive.add_zarr(identifier, ZARR_PATH, files)
     return identifier
 
 
 @pytest.fixture
-def store(dandiset: str, settings: Settings) -> Store:
+def with_zarr(archive: DemoArchive) -> str:
+    """The identifier of a Dandiset with a Zarr."""
+    return slices(archive)
+
+
+@pytest.fixture
+def store(dandiset: str, settings: Settings, mirrored: Mirrored) -> Store:
     """A mirror of the Dandiset with recordings."""
     assert dandiset
-    sync(settings)
-    return Store.open(settings.store)
+    return copied(mirrored(ripples), settings)
+
+
+def holding_manifests(settings: Settings) -> None:
+    """Mirror Zarrs as manifests only."""
+    sync(settings.model_copy(update={"zarr": settings.zarr.model_copy(update={"hold": "manifest"})}))
+
+
+@pytest.fixture
+def zarr_store(with_zarr: str, settings: Settings, mirrored: Mirrored) -> Store:
+    """A mirror of the Dandiset with a Zarr."""
+    assert with_zarr
+    return copied(mirrored(slices), settings)
 
 
 @pytest.fixture(scope="session")

@@ -10,11 +10,21 @@ from mirror.archive import http
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
-from mirror.errors import ArchiveDown
+from mirror.errors import ArchiveDown, NoRoom
 from mirror.proving.verify import Prover
+from mirror.store import room as room_module
+from mirror.store.room import room_at
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 from tests.proving.conftest import Told
+
+
+@pytest.fixture
+def store(dandiset: str, settings: Settings) -> Store:
+    """A mirror of this very archive."""
+    assert dandiset
+    sync(settings)
+    return Store.open(settings.store)
 
 
 def prove(settings: Settings, dandiset: str) -> Told:
@@ -116,3 +126,13 @@ def test_what_a_dead_run_left_is_cleared_away(settings: Settings, store: Store, 
     prove(settings, dandiset)
 
     assert not left.exists()
+
+
+def test_a_disk_that_is_full_ends_the_run(
+    settings: Settings, store: Store, dandiset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    room = room_at(store.root)
+    monkeypatch.setattr("mirror.store.room.RESERVE_BYTES", room_module.RESERVE_BYTES + room.bytes)
+
+    with Prover(settings, store, ("names",)) as prover, pytest.raises(NoRoom):
+        prover.run([dandiset])

@@ -20,7 +20,7 @@ from mirror.publish.publishing import Publisher
 from mirror.store.store import Store
 from mirror.sync.dandiset import layout_of
 from mirror.sync.engine import sync
-from tests.proving.conftest import Git
+from tests.proving.conftest import Git, Mirrored, copied, ripples
 
 Serve = Callable[[Path], str]
 Compare = Callable[[], dict[str, Compared]]
@@ -39,7 +39,7 @@ def serve() -> Iterator[Serve]:
     def run(folder: Path) -> str:
         handler = functools.partial(_Quiet, directory=str(folder))
         server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_port}"
 
@@ -55,22 +55,28 @@ def mirror(settings: Settings, *named: str) -> Store:
     return Store.open(settings.store)
 
 
+def mirror_twice(settings: Settings) -> None:
+    """Once where the settings say, and once beside it."""
+    for store in (settings.store, settings.store.with_name("other")):
+        mirror(settings.model_copy(update={"store": store}))
+
+
 @pytest.fixture
 def other_settings(settings: Settings, tmp_path: Path) -> Settings:
     return settings.model_copy(update={"store": tmp_path / "other"})
 
 
 @pytest.fixture
-def ours(dandiset: str, settings: Settings) -> Store:
+def ours(dandiset: str, settings: Settings, mirrored: Mirrored) -> Store:
     assert dandiset
-    return mirror(settings)
+    return copied(mirrored(ripples, mirror_twice), settings)
 
 
 @pytest.fixture
-def theirs(dandiset: str, other_settings: Settings, ours: Store) -> Store:
+def theirs(dandiset: str, other_settings: Settings, mirrored: Mirrored) -> Store:
+    """Not a copy of ours: a mirror of its own."""
     assert dandiset
-    assert ours
-    return mirror(other_settings)
+    return copied(mirrored(ripples, mirror_twice).with_name("other"), other_settings)
 
 
 @pytest.fixture(params=["a path", "http"])
@@ -232,3 +238,16 @@ def test_neither_side_shows_what_is_under_embargo(ours: Store) -> None:
     (ours.private / "alias" / "000999").symlink_to("../abc/def")
 
     assert "000999" not in FolderMirror(ours.root).names()
+
+
+def test_one_that_cannot_be_read_keeps_no_other_from_being_compared(
+    ours: Store, theirs: Store, dandiset: str, git: Git
+) -> None:
+    repository = theirs.repository(dandiset).path
+    nonsense = git(repository, "hash-object", "-w", "--literally", "-t", "commit", "--stdin", stdin=b"nonsense")
+    (repository / "refs" / "heads" / "draft").write_text(f"{nonsense}\n")
+
+    found = {one.name: one for one in compare_mirrors(FolderMirror(ours.root), FolderMirror(theirs.root))}
+
+    assert found[dandiset].verdict == "unknown"
+    assert found["dandisets"].verdict == "equal"

@@ -16,7 +16,7 @@ from mirror.keeping.books import Books
 from mirror.proving.sample import Sample
 from mirror.proving.verify import Prover
 from mirror.store.content_book import HeldContent
-from mirror.store.contents import adopt, drop, found, held
+from mirror.store.contents import adopt, drop, found, held, share
 from mirror.store.ledger import Found, Ledger, ledger_path
 from mirror.store.locations import annex_uuid, note_locations, present_in
 from mirror.store.proofs import proofs_of_dandiset
@@ -38,7 +38,7 @@ def repository(store: Store, dandiset: str, tmp_path: Path) -> Path:
     for content in CONTENTS:
         file = tmp_path / "content"
         file.write_bytes(content)
-        adopt(repository.path, key_of(content), file)
+        adopt(repository.path, key_of(content), file, settled=False)
     note_locations(repository, annex_uuid(repository), present=map(key_of, CONTENTS))
     return repository.path
 
@@ -141,9 +141,10 @@ def test_of_a_sample_only_some_is_read(settings: Settings, store: Store, dandise
     assert prove(settings, store, dandiset, Sample.parse("1")).subjects[0].checked == 1
 
 
-def test_a_file_of_a_zarr_is_proved_as_well(settings: Settings, with_zarr: str, tmp_path: Path) -> None:
-    sync(settings, [with_zarr])
-    store = Store.open(settings.store)
+def test_a_file_of_a_zarr_is_proved_as_well(
+    settings: Settings, with_zarr: str, zarr_store: Store, tmp_path: Path
+) -> None:
+    store = zarr_store
     (zarr_id,) = store.zarrs()
     repository = store.dataset(zarr_id)
     key = f"MD5E-s6--{hashlib.md5(b'pixels').hexdigest()}"
@@ -160,7 +161,7 @@ def test_a_file_of_a_zarr_is_proved_as_well(settings: Settings, with_zarr: str, 
 def test_a_zarr_that_was_broken_off_is_gone_on_with(
     settings: Settings, with_zarr: str, archive: DemoArchive, tmp_path: Path
 ) -> None:
-    files = {f"1/{number}": b"chunk %d" % number for number in range(250)}
+    files = {f"1/{number}": b"chunk %d" % number for number in range(50)}
     archive.change_zarr(with_zarr, "sub-1/sub-1_image.ome.zarr", files)
     sync(settings, [with_zarr])
     store = Store.open(settings.store)
@@ -169,15 +170,15 @@ def test_a_zarr_that_was_broken_off_is_gone_on_with(
     for content in files.values():
         (tmp_path / "content").write_bytes(content)
         key = f"MD5E-s{len(content)}--{hashlib.md5(content).hexdigest()}"
-        adopt(repository.path, key, tmp_path / "content")
+        adopt(repository.path, key, tmp_path / "content", settled=False)
     told, again = Told(), Told()
-    with Prover(settings, store, ("bytes",), watcher=told, stop=lambda: reading(told) >= 150) as prover:
+    with Prover(settings, store, ("bytes",), watcher=told, stop=lambda: reading(told) >= 30) as prover:
         assert prover.run([with_zarr]).stopped
 
     with Prover(settings, store, ("bytes",), watcher=again) as prover:
         assert not prover.run([with_zarr]).stopped
 
-    assert (told.subjects[0].checked, again.subjects[0].checked) == (150, 100)
+    assert (told.subjects[0].checked, again.subjects[0].checked) == (30, 20)
 
 
 def reading(told: Told) -> int:
@@ -271,3 +272,48 @@ def test_what_was_damaged_before_a_stop_is_told_of_after_it(
     prove(settings, store, dandiset)
 
     assert [(one, found.where) for one, found in proofs_of_dandiset(store, dandiset).complaints] == [(dandiset, first)]
+
+
+def test_what_is_damaged_is_given_up_wherever_it_is_the_same_file(
+    settings: Settings, store: Store, dandiset: str, repository: Path, archive: DemoArchive
+) -> None:
+    other = archive.create_dandiset("The same")
+    archive.add_asset(other, "same.nwb", CONTENTS[1])
+    archive.add_asset(other, "copied.nwb", CONTENTS[0])
+    sync(settings)
+    ours, theirs = store.repository(dandiset), store.repository(other)
+    for content, link in ((CONTENTS[1], True), (CONTENTS[0], False)):
+        place = found(repository, key_of(content))
+        assert place is not None
+        share(theirs.path, key_of(content), place, link=link)
+    keys = [key_of(CONTENTS[1]), key_of(CONTENTS[0])]
+    note_locations(theirs, annex_uuid(theirs), present=keys)
+    ids = store.dataset_id(dandiset), store.dataset_id(other)
+    with Books(store) as books:
+        for dataset_id in ids:
+            books.of(dataset_id).add(HeldContent(dataset_id, key, 13, False) for key in keys)
+    for content in CONTENTS[:2]:
+        spoil(ours.path, content)
+
+    told = prove(settings, store, dandiset)
+
+    assert sorted(told.where("damaged")) == sorted(keys)
+    assert [found(theirs.path, key) is not None for key in keys] == [False, True]
+    assert (theirs.path / "annex" / "bad" / keys[0]).is_file()
+    assert dict(present_in(theirs, annex_uuid(theirs), keys)) == {keys[0]: False, keys[1]: True}
+    with Books(store) as books:
+        assert [[one.key for one in books.of(ids[0]).held(one)] for one in ids] == [[], [keys[1]]]
+
+
+def test_very_many_that_are_missing_are_withdrawn_some_at_a_time(
+    settings: Settings, store: Store, dandiset: str, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.proving.contents._MISSING_AT_ONCE", 2)
+    for content in CONTENTS:
+        drop(repository, key_of(content))
+
+    told = prove(settings, store, dandiset)
+
+    assert sorted(told.where("missing")) == sorted(map(key_of, CONTENTS))
+    assert said_here(store, dandiset) == set()
+    assert prove(settings, store, dandiset).findings == []

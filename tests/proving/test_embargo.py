@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,22 +10,51 @@ import pytest
 from mirror.archive.instances import token_variable
 from mirror.config import Settings
 from mirror.demo import DemoArchive
-from mirror.demo.samples import embargoed_dandiset
 from mirror.proving.verify import Prover, everything
 from mirror.store.ledger import Figures, Ledger, ledger_path
 from mirror.store.proofs import proofs_of
 from mirror.store.store import Store
 from mirror.sync.engine import sync
-from tests.proving.conftest import Told
+from tests.proving.conftest import START, Told, copied, settings_for
+
+
+def grid_cells(archive: DemoArchive) -> str:
+    """A Dandiset under embargo, with a Zarr in it."""
+    identifier = archive.create_dandiset("Grid cells", embargoed=True)
+    archive.add_asset(identifier, "README.md", b"Until the paper is out\n")
+    for number in (1, 2):
+        archive.add_asset(identifier, f"sub-{number}/sub-{number}_ecephys.nwb", b"spikes of %d" % number)
+    archive.add_zarr(identifier, "sub-1/sub-1_SPIM.ome.zarr", {".zattrs": b"{}", "0/0": b"pixels", "0/1": b"others"})
+    return identifier
 
 
 @pytest.fixture
 def closed(archive: DemoArchive, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A Dandiset under embargo, with a Zarr in it; mirrored."""
+    """The identifier of a Dandiset under embargo; mirrored."""
     monkeypatch.setenv(token_variable("demo-dandi"), archive.token)
-    identifier = embargoed_dandiset(archive)
+    identifier = grid_cells(archive)
     sync(with_embargoed(settings))
     return identifier
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Settings]]:
+    """One in an archive that nobody changes, and the settings of its mirror, which is for copying."""
+    with pytest.MonkeyPatch.context() as patch, DemoArchive(start=START, seed=1) as archive:
+        patch.setenv(token_variable("demo-dandi"), archive.token)
+        identifier = grid_cells(archive)
+        settings = settings_for(archive, tmp_path_factory.mktemp("closed") / "store")
+        sync(with_embargoed(settings))
+        yield identifier, settings
+
+
+@pytest.fixture
+def stays_closed(standing: tuple[str, Settings], tmp_path: Path) -> tuple[str, Settings]:
+    """It, and the settings of a mirror of it."""
+    identifier, settings = standing
+    copy = settings.model_copy(update={"store": tmp_path / "store"})
+    copied(settings.store, copy)
+    return identifier, copy
 
 
 def with_embargoed(settings: Settings) -> Settings:
@@ -41,7 +71,8 @@ def prove(settings: Settings, *identifiers: str, against_archive: bool = True) -
     return told
 
 
-def test_its_names_and_addresses_are_proved(settings: Settings, closed: str) -> None:
+def test_its_names_and_addresses_are_proved(stays_closed: tuple[str, Settings]) -> None:
+    closed, settings = stays_closed
     told = prove(settings, closed)
 
     assert told.findings == []
@@ -50,7 +81,8 @@ def test_its_names_and_addresses_are_proved(settings: Settings, closed: str) -> 
     assert [one.checked > 0 for one in of_zarr] == [True]
 
 
-def test_what_was_found_is_on_the_closed_side_only(settings: Settings, closed: str) -> None:
+def test_what_was_found_is_on_the_closed_side_only(stays_closed: tuple[str, Settings]) -> None:
+    closed, settings = stays_closed
     prove(settings, closed)
     store = Store.open(settings.store)
 
@@ -81,7 +113,8 @@ def test_once_it_is_open_the_closed_side_forgets_it(settings: Settings, closed: 
         assert {one.dandiset for one in ledger.versions()} == {closed}
 
 
-def test_it_counts_in_the_figures(settings: Settings, closed: str) -> None:
+def test_it_counts_in_the_figures(stays_closed: tuple[str, Settings]) -> None:
+    closed, settings = stays_closed
     prove(settings, closed)
 
     found = proofs_of(Store.open(settings.store))
@@ -100,11 +133,27 @@ def test_a_content_that_is_gone_is_found_by_the_api(settings: Settings, closed: 
 
 
 def test_without_the_token_nothing_is_known_and_nothing_is_found(
-    settings: Settings, closed: str, monkeypatch: pytest.MonkeyPatch
+    stays_closed: tuple[str, Settings], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    closed, settings = stays_closed
     monkeypatch.delenv(token_variable("demo-dandi"))
 
     told = prove(settings, closed, against_archive=False)
 
     assert told.kinds == {"unknown"}
     assert not any(one.severe for one in told.subjects)
+
+
+def test_while_only_what_is_closed_was_proved_not_everything_was(stays_closed: tuple[str, Settings]) -> None:
+    closed, settings = stays_closed
+    prove(settings, closed, against_archive=False)
+    store = Store.open(settings.store)
+    whole = proofs_of(store)
+    (store.public / "alias" / "000999").symlink_to("../abc/def")
+
+    found = proofs_of(store)
+
+    assert whole is not None
+    assert found is not None
+    assert min(whole.oldest.values()) > 0
+    assert found.oldest == {"names": 0, "urls": 0}

@@ -10,13 +10,16 @@ import pytest
 
 from mirror.config import Settings
 from mirror.demo import DemoArchive
+from mirror.errors import NoRoom
 from mirror.proving.findings import SubjectProved, Teller
 from mirror.proving.names import Stopped, fsck, prove_names
+from mirror.proving.records import Need, Needs
+from mirror.proving.verify import Prover
 from mirror.proving.zarr_names import prove_zarr_names
 from mirror.store.ledger import Level
 from mirror.store.store import Store
 from mirror.sync.engine import sync
-from tests.proving.conftest import Git, Told
+from tests.proving.conftest import Git, Mirrored, Told, copied, holding_manifests, slices
 
 Prove = Callable[[], Told]
 LEVEL: Level = "names"
@@ -231,12 +234,11 @@ def test_it_ends_when_it_is_told_to_stop(store: Store, dandiset: str) -> None:
         prove_names(store, dandiset, Teller(result, Told()), stop=lambda: True)
 
 
-@pytest.fixture(params=["repository", "manifest"])
-def zarr_store(request: pytest.FixtureRequest, with_zarr: str, settings: Settings) -> Store:
+@pytest.fixture(params=[sync, holding_manifests])
+def zarr_in_a_form(request: pytest.FixtureRequest, with_zarr: str, settings: Settings, mirrored: Mirrored) -> Store:
     """A mirror of a Zarr, in one of the two forms."""
-    zarr = settings.zarr.model_copy(update={"hold": request.param})
-    sync(settings.model_copy(update={"zarr": zarr}), [with_zarr])
-    return Store.open(settings.store)
+    assert with_zarr
+    return copied(mirrored(slices, request.param), settings)
 
 
 def proved_zarr(store: Store) -> Told:
@@ -248,8 +250,8 @@ def proved_zarr(store: Store) -> Told:
     return told
 
 
-def test_the_files_of_a_zarr_add_up_to_its_checksum(zarr_store: Store) -> None:
-    told = proved_zarr(zarr_store)
+def test_the_files_of_a_zarr_add_up_to_its_checksum(zarr_in_a_form: Store) -> None:
+    told = proved_zarr(zarr_in_a_form)
 
     assert told.findings == []
     assert told.subjects[0].checked == 5
@@ -271,7 +273,8 @@ def test_a_zarr_with_folders_as_deep_as_can_be_is_gone_through(
     assert (told.findings, told.subjects[0].checked) == ([], 6)
 
 
-def test_a_zarr_whose_commit_is_gone_is_found(zarr_store: Store, with_zarr: str) -> None:
+def test_a_zarr_whose_commit_is_gone_is_found(zarr_in_a_form: Store, with_zarr: str) -> None:
+    zarr_store = zarr_in_a_form
     (zarr_id,) = zarr_store.zarrs()
     if zarr_store.dataset(zarr_id).path.is_dir():
         zarr_store.dataset(zarr_id).path.rename(zarr_store.root / "aside")
@@ -284,26 +287,41 @@ def test_a_zarr_whose_commit_is_gone_is_found(zarr_store: Store, with_zarr: str)
     assert told.kinds == {"zarr"}
 
 
-def test_a_file_that_a_zarr_lost_is_found(with_zarr: str, settings: Settings, git: Git) -> None:
-    sync(settings, [with_zarr])
-    store = Store.open(settings.store)
-    (zarr_id,) = store.zarrs()
-    repository = store.dataset(zarr_id).path
+def test_a_file_that_a_zarr_lost_is_found(zarr_store: Store, git: Git) -> None:
+    (zarr_id,) = zarr_store.zarrs()
+    repository = zarr_store.dataset(zarr_id).path
     commit_tree(git, repository, "draft", without(git, repository, "draft", "0/0/1"))
     publish(git, repository)
 
-    told = proved_zarr(store)
+    told = proved_zarr(zarr_store)
 
     assert told.kinds == {"zarr"}
     assert "add up to" in told.findings[0].message
 
 
-def test_a_manifest_that_is_cut_short_is_found(with_zarr: str, settings: Settings) -> None:
-    zarr = settings.zarr.model_copy(update={"hold": "manifest"})
-    sync(settings.model_copy(update={"zarr": zarr}), [with_zarr])
-    store = Store.open(settings.store)
+def test_a_manifest_that_is_cut_short_is_found(settings: Settings, mirrored: Mirrored) -> None:
+    store = copied(mirrored(slices, holding_manifests), settings)
     (zarr_id,) = store.zarrs()
     manifest = next(store.zarr(zarr_id).path.glob("manifest-*.gz"))
     manifest.write_bytes(manifest.read_bytes()[:-20])
 
     assert proved_zarr(store).kinds == {"zarr"}
+
+
+def test_zarrs_that_the_settings_leave_out_are_nothing_to_find(with_zarr: str, settings: Settings) -> None:
+    zarr = settings.zarr.model_copy(update={"hold": "none"})
+    sync(settings.model_copy(update={"zarr": zarr}), [with_zarr])
+    told = Told()
+
+    with Prover(settings, Store.open(settings.store), ("names", "urls"), watcher=told, against_archive=False) as prover:
+        prover.run([with_zarr])
+
+    assert told.findings == []
+    assert {one.subject for one in told.subjects} == {with_zarr}
+
+
+def test_a_disk_that_is_full_is_told_of_as_such(tmp_path: Path) -> None:
+    with Needs(tmp_path) as needs:
+        needs._db.execute("PRAGMA max_page_count = 8")
+        with pytest.raises(NoRoom):
+            needs.add(Need(f"SHA256E-s1--{number:064x}", 1, "a", "draft") for number in range(50_000))

@@ -18,7 +18,7 @@ from mirror.proving.rolling import Candidate, due, prove_share
 from mirror.store.ledger import LEVELS, Found, KeyRow, Ledger, ledger_path
 from mirror.store.proofs import proofs_of
 from mirror.store.store import Store
-from mirror.sync.engine import sync
+from tests.proving.conftest import Mirrored, copied
 
 DAY = 86_400.0
 NEVER = float("inf")
@@ -136,14 +136,19 @@ def test_of_what_was_begun_and_what_was_not_the_first_goes_on() -> None:
     assert names(chosen) == ["b"]
 
 
-@pytest.fixture
-def many(archive: DemoArchive, settings: Settings) -> Store:
-    """A mirror of five small Dandisets."""
+def five(archive: DemoArchive) -> str:
+    """Five small Dandisets."""
     for number in range(5):
         identifier = archive.create_dandiset(f"Number {number}")
         archive.add_asset(identifier, "one.nwb", b"spikes %d" % number)
-    sync(settings)
-    return Store.open(settings.store)
+    return identifier
+
+
+@pytest.fixture
+def many(archive: DemoArchive, settings: Settings, mirrored: Mirrored) -> Store:
+    """A mirror of five small Dandisets."""
+    five(archive)
+    return copied(mirrored(five), settings)
 
 
 def share(settings: Settings, at: float, seconds: float = DAY, stop: bool = False) -> int:
@@ -168,18 +173,18 @@ def test_over_months_every_dandiset_is_proved_in_time(many: Store, settings: Set
     broken = many.repository("000002").path
     for pack in broken.glob("objects/pack/*.pack"):
         pack.unlink()
-    schedule = settings.schedule.model_copy(update={"verify_days": 20})
+    schedule = settings.schedule.model_copy(update={"verify_days": 4})
     months = settings.model_copy(update={"schedule": schedule})
     whole = {one for one in many.dandisets() if one != "000002"}
 
-    for night in range(0, 60, 2):
+    for night in range(0, 14, 2):
         now = 1e9 + night * DAY
         share(months, now, seconds=2 * DAY)
-        if night < 20:
+        if night < 4:
             continue
         with Ledger(ledger_path(many.open_side)) as ledger:
             rounds = [ledger.round(one, level) for one in sorted(whole) for level in LEVELS]
-        assert all(one is not None and now - (one.last_whole or 0) <= 20 * DAY for one in rounds)
+        assert all(one is not None and now - (one.last_whole or 0) <= 4 * DAY for one in rounds)
     found = proofs_of(many)
     assert found is not None
     assert found.oldest["urls"] == 0  # of the one that is broken

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,21 @@ from mirror.archive.http import Http
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
-from mirror.errors import ArchiveDown, ArchiveError
+from mirror.errors import ArchiveDown, ArchiveError, StoreError
+from mirror.keeping.books import Books
 from mirror.proving.looking import Looker
 from mirror.proving.rate import Rate
 from mirror.proving.sample import Sample
 from mirror.proving.verify import Prover
+from mirror.store.content_book import HeldContent, book_path
 from mirror.store.contents import adopt
-from mirror.store.ledger import Figures, Found, Ledger, Level, ledger_path
+from mirror.store.ledger import Figures, Found, Ledger, ledger_path
 from mirror.store.proofs import proofs_of, proofs_of_dandiset
 from mirror.store.store import Store
 from mirror.store.version_keys import versions_in
 from mirror.sync.engine import sync
-from tests.proving.conftest import Told
+from tests.proving.conftest import ZARR_PATH, Mirrored, Told, copied, holding_manifests, slices
+from tests.store.test_ledger import spoil
 
 Prove = Callable[..., Told]
 
@@ -35,9 +38,9 @@ Prove = Callable[..., Told]
 def prove(store: Store, dandiset: str, settings: Settings) -> Prove:
     """What is found of the addresses now."""
 
-    def run(*identifiers: str, levels: Sequence[Level] = ("urls",), sample: Sample | None = None) -> Told:
+    def run(*identifiers: str, sample: Sample | None = None, now: Callable[[], float] = time.time) -> Told:
         told = Told()
-        with Prover(settings, store, levels, watcher=told, against_archive=False, sample=sample) as prover:
+        with Prover(settings, store, ("urls",), told, against_archive=False, sample=sample, now=now) as prover:
             prover.run(identifiers or (dandiset,))
         return told
 
@@ -61,6 +64,11 @@ def blob_of(archive: DemoArchive) -> Callable[[bytes], str]:
 def figures(store: Store, dandiset: str, version: str = "draft") -> Figures:
     with Ledger(ledger_path(store.open_side)) as ledger:
         return {one.version: one.figures for one in ledger.versions(dandiset)}[version]
+
+
+def later() -> float:
+    """Late enough for another round: what was seen is dated in seconds."""
+    return time.time() + 2
 
 
 BlobOf = Callable[[bytes], str]
@@ -166,7 +174,7 @@ def test_an_answer_that_was_had_before_is_not_forgotten_when_there_is_none(
     monkeypatch.setattr(http, "LONGEST_WAIT", 0.001)
     archive.s3_faults.add(Status(503), path=blob_of(b"spikes of two"), times=None)
 
-    prove()
+    assert prove(now=later).kinds == {"unknown"}
 
     assert figures(store, dandiset).archive.files == 3
 
@@ -192,7 +200,7 @@ def test_an_outage_ends_the_run(
     monkeypatch.setattr(http, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(http, "LONGEST_WAIT", 0.001)
     large = archive.create_dandiset("Many")
-    for number in range(40):
+    for number in range(20):
         archive.add_asset(large, f"{number}.nwb", b"spikes %d" % number)
     sync(settings, [large])
     archive.s3_faults.add(Status(503), times=None)
@@ -210,7 +218,7 @@ def test_an_outage_forgets_nothing_of_what_was_found(
     blob_of: BlobOf,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for number in range(40):
+    for number in range(20):
         archive.add_asset(dandiset, f"{number}.nwb", b"more spikes %d" % number)
     sync(settings)
     archive.objects.delete(blob_of(b"spikes of two"))
@@ -220,7 +228,7 @@ def test_an_outage_forgets_nothing_of_what_was_found(
     archive.s3_faults.add(Status(503), times=None)
 
     with pytest.raises(ArchiveDown):
-        prove()
+        prove(now=later)
 
     severe = [one.where for _, one in proofs_of_dandiset(store, dandiset).complaints if one.severe]
     assert severe == [PATH_2]
@@ -250,9 +258,8 @@ def test_contents_that_nothing_names_any_more_are_forgotten(
     archive.clock.advance(60)
     archive.remove_asset(dandiset, "sub-3/sub-3_ecephys.nwb")
     sync(settings)
-    time.sleep(1.1)  # what was seen is dated in seconds
 
-    prove()
+    prove(now=later)
 
     found = proofs_of(store)
     assert found is not None
@@ -260,14 +267,15 @@ def test_contents_that_nothing_names_any_more_are_forgotten(
 
 
 def test_what_was_seen_before_a_stop_is_not_asked_for_again(
-    archive: DemoArchive, settings: Settings, store: Store
+    archive: DemoArchive, settings: Settings, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("mirror.proving.urls._AT_ONCE", 25)
     large = archive.create_dandiset("Many")
-    for number in range(300):
+    for number in range(60):
         archive.add_asset(large, f"{number}.nwb", b"spikes %d" % number)
     sync(settings, [large])
     asked = archive.count(server="s3", method="HEAD")
-    stop_after = asked + 100
+    stop_after = asked + 30
     with Prover(
         settings,
         store,
@@ -280,8 +288,8 @@ def test_what_was_seen_before_a_stop_is_not_asked_for_again(
     with Prover(settings, store, ("urls",), against_archive=False) as prover:
         proved = prover.run([large])
 
-    assert proved.checked["urls"] == 300
-    assert archive.count(server="s3", method="HEAD") - asked == 300
+    assert proved.checked["urls"] == 60
+    assert archive.count(server="s3", method="HEAD") - asked == 60
 
 
 def test_a_content_of_two_dandisets_is_asked_for_once(
@@ -310,12 +318,6 @@ def test_addresses_of_others_are_never_asked(archive: DemoArchive) -> None:
 
     assert looked.found is Found.NEVER
     assert archive.count(path="/bucket/blobs/1") == 0
-
-
-@pytest.fixture
-def zarr_store(with_zarr: str, settings: Settings) -> Store:
-    sync(settings, [with_zarr])
-    return Store.open(settings.store)
 
 
 def zarr_key(store: Store, path: str) -> str:
@@ -377,19 +379,24 @@ def test_files_of_a_zarr_that_are_gone_are_found(
 
 
 @pytest.fixture
-def published_and_changed(archive: DemoArchive, zarr_path: str, settings: Settings) -> str:
+def published_and_changed(archive: DemoArchive, zarr_path: str, settings: Settings, mirrored: Mirrored) -> str:
     """A Dandiset with a published version, of whose Zarr a file was replaced since, one removed and one added."""
-    identifier = archive.create_dandiset("Slices")
-    zarr_id = archive.add_zarr(
-        identifier, zarr_path, {".zattrs": b"{}", "0/0": b"pixels", "0/1": b"others", "0/2": b"same"}
-    )
-    archive.publish(identifier, allow_zarrs=True)
-    sync(settings, [identifier])
+    identifier = published_slices(archive)
+    copied(mirrored(published_slices), settings)
+    (zarr_id,) = Store.open(settings.store).zarrs()
     archive.clock.advance(60)
     archive.change_zarr(identifier, zarr_path, {"0/0": b"PIXELS", "1/0": b"same"})
     archive.objects.delete(f"zarr/{zarr_id}/0/1")
     archive.change_zarr(identifier, zarr_path, {"1/1": b"new"})
     sync(settings, [identifier])
+    return identifier
+
+
+def published_slices(archive: DemoArchive) -> str:
+    """A Dandiset with a Zarr in a published version."""
+    identifier = archive.create_dandiset("Slices")
+    archive.add_zarr(identifier, ZARR_PATH, {".zattrs": b"{}", "0/0": b"pixels", "0/1": b"others", "0/2": b"same"})
+    archive.publish(identifier, allow_zarrs=True)
     return identifier
 
 
@@ -482,10 +489,114 @@ def test_files_that_came_since_are_nothing_to_find(
     assert prove_zarr(settings, zarr_store, with_zarr).findings == []
 
 
-def test_a_zarr_held_as_a_manifest_is_proved_as_well(archive: DemoArchive, with_zarr: str, settings: Settings) -> None:
-    zarr = settings.zarr.model_copy(update={"hold": "manifest"})
-    sync(settings.model_copy(update={"zarr": zarr}), [with_zarr])
-    store = Store.open(settings.store)
+def test_a_zarr_held_as_a_manifest_is_proved_as_well(
+    archive: DemoArchive, with_zarr: str, settings: Settings, mirrored: Mirrored
+) -> None:
+    store = copied(mirrored(slices, holding_manifests), settings)
     archive.objects.put(zarr_key(store, "0/0/1"), b"other pixels")
 
     assert prove_zarr(settings, store, with_zarr).where("non-current") == ["0/0/1"]
+
+
+def test_a_round_that_was_stopped_within_its_last_contents_is_not_through(
+    archive: DemoArchive, settings: Settings, store: Store, dandiset: str
+) -> None:
+    for number in range(20):
+        archive.add_asset(dandiset, f"{number}.nwb", b"more spikes %d" % number)
+    sync(settings)
+    asked = archive.count(server="s3", method="HEAD")
+
+    with Prover(
+        settings,
+        store,
+        ("urls",),
+        against_archive=False,
+        stop=lambda: archive.count(server="s3", method="HEAD") > asked,
+    ) as prover:
+        assert prover.run([dandiset]).stopped
+
+    assert archive.count(server="s3", method="HEAD") - asked < 23
+    with Ledger(ledger_path(store.open_side)) as ledger:
+        found = ledger.round(dandiset, "urls")
+    assert found is not None
+    assert found.last_whole is None
+
+
+def test_other_bytes_of_the_same_size_are_told_of_as_changed(
+    prove: Prove, archive: DemoArchive, blob_of: BlobOf
+) -> None:
+    latest = archive.objects.latest(blob_of(b"spikes of two"))
+    assert latest is not None
+    object.__setattr__(latest, "etag", "0123456789abcdef0123456789abcdef-1")
+
+    told = prove()
+
+    assert told.where("changed") == [PATH_2]
+    assert "ETag" in told.findings[0].message
+
+
+def test_an_etag_of_another_kind_says_nothing(prove: Prove, archive: DemoArchive, blob_of: BlobOf) -> None:
+    for etag in ("0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef-7", "of-their-own"):
+        latest = archive.objects.latest(blob_of(b"spikes of two"))
+        assert latest is not None
+        object.__setattr__(latest, "etag", etag)
+
+        assert prove().findings == []
+
+
+def test_what_is_held_for_another_dandiset_is_not_lost(
+    prove: Prove,
+    archive: DemoArchive,
+    settings: Settings,
+    blob_of: BlobOf,
+    store: Store,
+    dandiset: str,
+    tmp_path: Path,
+) -> None:
+    other = archive.create_dandiset("The same")
+    archive.add_asset(other, "same.nwb", b"spikes of two")
+    sync(settings)
+    key, dataset_id = f"SHA256E-s13--{hashlib.sha256(b'spikes of two').hexdigest()}.nwb", store.dataset_id(dandiset)
+    (tmp_path / "content").write_bytes(b"spikes of two")
+    adopt(store.repository(dandiset).path, key, tmp_path / "content")
+    with Books(store) as books:
+        books.of(dataset_id).add([HeldContent(dataset_id, key, 13, False)])
+    blob = blob_of(b"spikes of two")
+    latest = archive.objects.latest(blob)
+    assert latest is not None
+    archive.objects.delete_version(blob, latest.version_id)
+
+    prove(dandiset, other)
+
+    assert [figures(store, one).lost.files for one in (dandiset, other)] == [0, 0]
+    every = proofs_of(store)
+    assert every is not None
+    assert (every.figures.store.files, every.figures.lost.files) == (1, 0)
+
+
+def test_a_ledger_whose_damage_shows_while_a_zarr_is_proved_is_set_aside(
+    zarr_store: Store, settings: Settings, with_zarr: str
+) -> None:
+    prove_zarr(settings, zarr_store, with_zarr)
+    path = ledger_path(zarr_store.open_side)
+    body = path.read_bytes()
+    path.write_bytes(body[:4096] + b"\xff" * (len(body) - 4096))
+    (zarr_id,) = zarr_store.zarrs()
+
+    with pytest.raises(StoreError, match="ledger is damaged"), Prover(settings, zarr_store, ("urls",)) as prover:
+        prover.zarr(zarr_id)
+
+    assert path.with_name("ledger.sqlite.damaged").exists()
+
+
+def test_a_damaged_book_of_what_is_held_is_thrown_away(prove: Prove, store: Store, dandiset: str) -> None:
+    dataset_id = store.dataset_id(dandiset)
+    with Books(store) as books:
+        books.of(dataset_id).add(HeldContent("x", f"SHA256E-s3--{one:064x}", 3, False) for one in range(5000))
+    spoil(book_path(store.open_side))
+
+    first, second = prove(), prove(now=later)
+
+    assert ["book of what content is held" in one.trouble for one in first.subjects] == [True]
+    assert [(one.trouble, one.checked) for one in second.subjects] == [("", 3)]
+    assert figures(store, dandiset).archive.files == 3

@@ -346,7 +346,7 @@ def test_a_version_that_could_not_be_catalogued_is_waited_for(
     assert released(mirror) == released(fresh)
 
 
-@pytest.mark.parametrize("page", range(1, 12))
+@pytest.mark.parametrize("page", range(1, 12, 2))
 def test_a_damaged_catalogue_is_made_anew(mirror: Mirror, dandisets: list[str], page: int) -> None:
     mirror.run()
     file = mirror.root / "state/catalogue.sqlite"

@@ -160,6 +160,18 @@ def test_a_daemon_that_waits_keeps_silent_while_another_process_works(tmp_path: 
     assert found.command == "dandi-mirror run"
 
 
+def test_a_daemon_that_waits_tells_so_again_once_a_command_typed_by_hand_has_ended(tmp_path: Path, clock: Clock) -> None:
+    """However short that was: shorter than the pause between two looks."""
+    daemon = ActivityFile(tmp_path, "dandi-mirror run", clock=clock)
+    daemon.note(Standing)
+    (tmp_path / NAME).unlink()  # as whoever works there does in the end, having taken its place
+    clock.now += 1
+    daemon.note(Standing)
+    found = read_activity(tmp_path)
+    assert found is not None
+    assert found.command == "dandi-mirror run"
+
+
 def test_where_it_cannot_be_written_the_work_goes_on(tmp_path: Path) -> None:
     file = ActivityFile(tmp_path / "gone", "sync")
     note(file, 1)

@@ -20,6 +20,14 @@ def zarr_state(zarr_id: str, checksum: str, at: int, figures: Figures) -> ZarrSt
     return ZarrState(zarr_id, checksum, at, figures, figures)
 
 
+def spoil(path: Path) -> None:
+    """Overwrite most of a file, and not its beginning."""
+    body = bytearray(path.read_bytes())
+    for page in range(8 * 4096, len(body) - 4096, 4096):
+        body[page : page + 4096] = b"\xff" * 4096
+    path.write_bytes(body)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "ledger.sqlite"
@@ -222,10 +230,7 @@ def test_a_damaged_one_is_set_aside_and_another_begun(
 def test_one_that_turns_out_to_be_damaged_later_is_set_aside_then(path: Path) -> None:
     with Ledger(path) as ledger:
         ledger.note(KeyRow(f"SHA256E-s3--{number:064x}", 3, Found.OK, 100) for number in range(5000))
-    body = bytearray(path.read_bytes())
-    for page in range(8 * 4096, len(body) - 4096, 4096):
-        body[page : page + 4096] = b"\xff" * 4096
-    path.write_bytes(body)
+    spoil(path)
 
     with pytest.raises(sqlite3.DatabaseError), Ledger(path) as ledger:
         ledger.figures()
@@ -254,3 +259,31 @@ def test_a_content_takes_little_room(path: Path) -> None:
         )
 
     assert path.stat().st_size / 20_000 < 250
+
+
+def test_of_very_many_complaints_those_that_matter_are_kept(path: Path) -> None:
+    severe = BROKEN._replace(level="urls")
+    with Ledger(path) as ledger:
+        ledger.begin_round("000001", "urls", 100)
+        harmless = [severe._replace(where=f"{number}", severe=False) for number in range(1000)]
+        ledger.note_complaints("000001", "urls", [*harmless, severe])
+
+        kept = [one for _, one in ledger.complaints("000001")]
+        assert (len(kept), severe in kept) == (1000, True)
+
+
+def test_of_two_ledgers_only_the_damaged_one_is_set_aside(path: Path) -> None:
+    whole = path.with_name("other.sqlite")
+    with Ledger(path) as ledger:
+        ledger.note(KeyRow(f"SHA256E-s3--{number:064x}", 3, Found.OK, 100) for number in range(5000))
+    spoil(path)
+
+    with Ledger(whole) as ledger:
+        ledger.note([KeyRow(KEY, 3, Found.OK, 100)])
+
+    with pytest.raises(sqlite3.DatabaseError), Ledger(whole), Ledger(path) as damaged:
+        damaged.figures()
+
+    assert path.with_name("ledger.sqlite.damaged").exists()
+    with Ledger(whole) as ledger:
+        assert ledger.figures().all == Amount(1, 3)

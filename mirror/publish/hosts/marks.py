@@ -40,7 +40,7 @@ class Mark(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag="r
     hidden_by_us: bool = False
     """we made it so: then we may open it, too"""
     closed: bool = False
-    """it was pushed while under embargo: its history there is not for everybody, also when the embargo has ended"""
+    """a push was begun under embargo: its history there is not for everybody, also when the embargo has ended"""
     releases: tuple[str, ...] = ()
     """the tags that have a release"""
     released: str = ""

@@ -124,6 +124,9 @@ class Turn:
     def _push(self) -> None:
         attempt = 0
         while True:
+            if self._publication.private and not self._mark.closed:
+                # A push that is broken off may have told the host everything.
+                self._note(closed=True)
             try:
                 self._target.push(self._wanted())
                 break
@@ -138,8 +141,7 @@ class Turn:
                 attempt += 1
                 if not self._waiting.again(attempt):
                     raise
-        closed = self._mark.closed or self._publication.private
-        self._note(refs=self._refs, pushed=self._waiting.now().isoformat(timespec="seconds"), closed=closed)
+        self._note(refs=self._refs, pushed=self._waiting.now().isoformat(timespec="seconds"))
         self._outcome.pushed.append(self._publication.name)
 
     def _release(self) -> None:

@@ -211,7 +211,7 @@ def _serve(pipe: PipeEnd, settings: Settings, level: int) -> None:
         except MirrorError as error:
             said = error
         except Exception as error:
-            logger.exception("%s", item)
+            logger.exception("Dandiset %s", item.identifier)
             said = MirrorError(f"unexpected {type(error).__name__}: {error}")
         else:
             said = replace(said, asked=connection.client.http.tally() - before)

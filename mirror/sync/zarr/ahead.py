@@ -140,5 +140,8 @@ def record_ahead(
 def _foreseen(wanted: Wanted, error: Exception) -> MirrorError | ZarrPending:
     if isinstance(error, MirrorError | ZarrPending):
         return error
-    logger.error("Zarr %s", wanted.subject.zarr_id, exc_info=error)
-    return MirrorError(f"Zarr {wanted.subject.zarr_id}: unexpected {type(error).__name__}: {error}")
+    unexpected, embargoed = f"unexpected {type(error).__name__}", wanted.subject.embargoed
+    name = f"Zarr {wanted.subject.zarr_id}"
+    # What an error says may be what nobody else is to know; the marks have it.
+    logger.error("%s: %s", "a Zarr under embargo" if embargoed else name, unexpected, exc_info=not embargoed and error)
+    return MirrorError(f"{name}: {unexpected}: {error}")

@@ -17,7 +17,7 @@ from mirror.dataset.zarr.checksum import Checksum
 from mirror.dataset.zarr.folders import folders_of
 from mirror.errors import ManifestDamaged, ZarrDiffers
 from mirror.git.objects import Oid
-from mirror.store.moving import begin_anew
+from mirror.store.moving import begin_anew, close_dataset
 from mirror.store.room import check_room, telling_of_room
 from mirror.store.store import Store
 from mirror.store.zarrs import ZarrFolder
@@ -70,7 +70,7 @@ class ZarrSync:
         `ZarrDiffers` when it cannot be brought there; it then stays as it was.
         """
         subject.check(self._connection.hosts)
-        folder = self._store.zarr(subject.zarr_id, private=subject.embargoed)
+        folder = self._folder(subject)
         with telling_of_room(), folder.lock():
             before = held = self._held(folder)
             if held is None or self._everything or not is_up_to_date(held, subject, checksum):
@@ -83,7 +83,7 @@ class ZarrSync:
 
     def snapshot(self, subject: Subject, checksum: Checksum) -> Oid:
         """The snapshot of a Zarr in this state: one that was seen, or the present one. `ZarrDiffers` otherwise."""
-        folder = self._store.zarr(subject.zarr_id, private=subject.embargoed)
+        folder = self._folder(subject)
         with folder.lock():
             held = self._held(folder)
             if held is not None and (known := snapshot_of(self._store, held, checksum)) is not None:
@@ -94,6 +94,13 @@ class ZarrSync:
             if (now := snapshot_of(self._store, held, checksum)) is not None:
                 return now
         raise ZarrDiffers(f"Zarr {subject.zarr_id}: it is not in the state that was published any more, {checksum}")
+
+    def _folder(self, subject: Subject) -> ZarrFolder:
+        """What is kept of a Zarr. One that was recorded before its Dandiset came under embargo, and that no draft of it
+        names, was not withdrawn with it: that is done now."""
+        if subject.embargoed and self._store.open_side.holds(subject.zarr_id):
+            close_dataset(self._store, subject.zarr_id, subject.zarr_id)
+        return self._store.zarr(subject.zarr_id, private=subject.embargoed)
 
     def _held(self, folder: ZarrFolder) -> HeldZarr | None:
         begin_anew(self._store, folder.zarr_id)

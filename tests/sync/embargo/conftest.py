@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from mirror.archive import http
 from mirror.archive.instances import token_variable
 from mirror.config import Settings
-from mirror.demo import DemoArchive
+from mirror.demo import DemoArchive, samples
+from mirror.demo.nwb import nwb_bytes
 from mirror.demo.samples import embargoed_dandiset
+from mirror.demo.zarr_files import Files, ome_zarr_files, sample_image
 from mirror.git.repository import Repository
 from mirror.publish.publishing import Published, Publisher
 from mirror.store import contents
@@ -75,6 +79,25 @@ class Mirror:
 
     def results(self, *named: str, **more: Any) -> dict[str, str]:
         return {one.identifier: one.result for one in self.run(*named, **more).outcomes}
+
+
+_recording = cache(nwb_bytes)
+
+
+@cache
+def _picture(size: int) -> Files:
+    return ome_zarr_files(sample_image(size), chunks=(16, 16))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick() -> Iterator[None]:
+    """Files of the samples are made once for all tests, and nobody waits for long before asking again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(samples, "nwb_bytes", _recording)
+        patch.setattr(samples, "sample_image", lambda size: size)
+        patch.setattr(samples, "ome_zarr_files", lambda size, **_: _picture(size))
+        patch.setattr(http, "_backoff", lambda _attempt: 0.01)
+        yield
 
 
 @pytest.fixture

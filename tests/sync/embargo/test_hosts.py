@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from mirror.demo import DemoArchive
+from mirror.publish.hosts.ria import Ria
+from mirror.publish.hosts.target import Wanted
 from mirror.publish.overview import hosts
 from tests.sync.embargo.conftest import Mirror
 
@@ -69,6 +71,27 @@ def test_what_was_pushed_under_embargo_is_never_shown_but_made_anew_once_it_was_
     assert (mode(mirror, tmp_path, closed), mode(mirror, tmp_path, zarr_id)) == (0o755, 0o755)
     _, published = mirror.publish(publish=publish)
     assert published.hosts[0].pushed == []
+
+
+def test_a_push_that_was_broken_off_counts_as_one(
+    archive: DemoArchive, mirror: Mirror, closed: str, zarr_id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, push = ria(tmp_path, private=True), Ria.push
+
+    def killed_after(target: Ria, wanted: Wanted) -> None:
+        push(target, wanted)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ria, "push", killed_after)
+        with pytest.raises(KeyboardInterrupt):
+            mirror.publish(publish=publish)
+    assert mode(mirror, tmp_path, zarr_id) == 0o700
+    archive.clock.advance(60)
+    archive.unembargo(closed)
+    _, published = mirror.publish(publish=publish)
+    assert "holds what it was under embargo" in published.hosts[0].failures[zarr_id]
+    assert mode(mirror, tmp_path, zarr_id) == 0o700
 
 
 def test_what_was_public_before_is_shown_again_where_nothing_was_pushed_meanwhile(

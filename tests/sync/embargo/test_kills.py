@@ -75,8 +75,9 @@ def _shape(store: Store) -> tuple[object, ...]:
     return links, marks, datasets, zarrs, held
 
 
-EVERY = int(os.environ.get("KILL_EVERY", "5"))
-"""Of the steps of an opening, one in so many is tried: all of them, `KILL_EVERY=1`, take minutes."""
+def _every(default: int) -> int:
+    """Of the steps of something, one in so many is tried: all of them, `KILL_EVERY=1`, take minutes."""
+    return int(os.environ.get("KILL_EVERY", default))
 
 
 def _try_each_step(
@@ -87,7 +88,7 @@ def _try_each_step(
     closes: bool,
     closed: str,
     secrets: Sequence[str] = (),
-    stride: int = 1,
+    stride: int,
 ) -> int:
     """Kill before each step in turn; how many there are."""
     whole = another("whole")
@@ -127,7 +128,7 @@ def test_killed_while_it_is_opened(
 ) -> None:
     secrets = _prepare_opening(archive, mirror, closed, zarr_id)
     archive.unembargo(closed)
-    assert _try_each_step(mirror, another, killer, closes=False, closed=closed, secrets=secrets, stride=EVERY) > 20
+    assert _try_each_step(mirror, another, killer, closes=False, closed=closed, secrets=secrets, stride=_every(20)) > 20
 
 
 def test_killed_while_one_that_was_public_before_is_opened(
@@ -140,7 +141,7 @@ def test_killed_while_one_that_was_public_before_is_opened(
     archive.embargo(closed)
     secrets = _prepare_opening(archive, mirror, closed, zarr_id)
     archive.unembargo(closed)
-    assert _try_each_step(mirror, another, killer, closes=False, closed=closed, secrets=secrets, stride=EVERY + 2) > 20
+    assert _try_each_step(mirror, another, killer, closes=False, closed=closed, secrets=secrets, stride=_every(23)) > 20
     mirror.run().check()
     for name, tips in before:
         assert set(tips) <= set(mirror.git(name, "rev-list", "git-annex", "draft").split())
@@ -162,7 +163,7 @@ def test_killed_while_it_is_opened_and_closed_again(
     held = {name: {key for key, _ in contents.held(mirror.store.alias(name))} for name in (closed, zarr_id)}
     number = 0
     while True:
-        number += EVERY
+        number += _every(21)
         archive.unembargo(closed)
         victim = another(f"victim-{number}")
         shutil.copytree(mirror.root, victim.root, symlinks=True)
@@ -196,7 +197,7 @@ def test_killed_while_it_is_withdrawn(
     mirror.run().check()
     archive.clock.advance(60)
     archive.embargo(closed)
-    assert _try_each_step(mirror, another, killer, closes=True, closed=closed) > 20
+    assert _try_each_step(mirror, another, killer, closes=True, closed=closed, stride=_every(6)) > 20
 
 
 def test_killed_while_it_is_mirrored_for_the_first_time(
@@ -207,9 +208,9 @@ def test_killed_while_it_is_mirrored_for_the_first_time(
 
 
 def _try_each_first_step(prepared: Mirror, another: Callable[[str], Mirror], killer: _Killer, closed: str) -> int:
-    number = 0
+    number = 1 - _every(10)
     while True:
-        number += 1
+        number += _every(10)
         victim = another(f"victim-{number}")
         shutil.copytree(prepared.root, victim.root, symlinks=True)
         try:
@@ -218,7 +219,7 @@ def _try_each_first_step(prepared: Mirror, another: Callable[[str], Mirror], kil
         except _Killed:
             pass
         else:
-            return number - 1
+            return number - _every(10)
         assert not victim.store.open_side.folder(victim.store.dataset_id(closed)).exists()
         victim.run().check()
         assert victim.store.embargoed() == [closed]

@@ -25,8 +25,7 @@ def several(archive: DemoArchive, mirror: Mirror) -> list[str]:
     return identifiers
 
 
-@pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("body", [b"<html>Access denied</html>", b""])
+@pytest.mark.parametrize(("status", "body"), [(401, b""), (403, b"<html>Access denied</html>")])
 def test_the_page_of_a_proxy_withdraws_nothing(
     archive: DemoArchive, mirror: Mirror, opened: str, status: int, body: bytes
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -21,11 +22,9 @@ from tests.sync.embargo.conftest import TOKEN_VARIABLE
 _SIGNATURES = ("X-Amz-Signature", "Signature=", "X-Amz-Credential")
 
 _WITNESS = """\
-#!{python}
-import os, sys
-with open(os.path.join({folder!r}, "git-%d" % os.getpid()), "w") as file:
-    print(sys.argv, dict(os.environ), file=file)
-os.execv({git!r}, [{git!r}, *sys.argv[1:]])
+#!/bin/sh
+{{ printf '%s\\n' "$0" "$@"; env; }} > {folder}/git-$$
+exec {git} "$@"
 """
 """Stands before the real git on the path, and writes down what `/proc` would show of it."""
 
@@ -42,7 +41,7 @@ class World:
         git = shutil.which("git")
         assert git is not None
         witness = folder / "bin" / "git"
-        witness.write_text(_WITNESS.format(python=sys.executable, folder=str(folder / "seen"), git=git))
+        witness.write_text(_WITNESS.format(folder=shlex.quote(str(folder / "seen")), git=shlex.quote(git)))
         witness.chmod(0o755)
         hook = f"env > {folder}/seen/hook-$$.env; cat > {folder}/seen/hook-$$.json"
         settings = {
@@ -103,9 +102,9 @@ def test_neither_token_nor_signature_is_found_anywhere_after_a_life_of_runs(arch
     token = archive.token
     broken = archive.dandiset(failing).draft.assets["README.md"].asset_id
     archive.api_faults.add(Status(404), path=f"/assets/{broken}/download/", times=None)
-    archive.api_faults.add(Status(503), path="/download/|/zarr/", times=3)
-    archive.s3_faults.add(Reset(), path="X-Amz-Signature", times=2)
-    archive.s3_faults.add(Status(503), path="X-Amz-Signature", times=2)
+    archive.api_faults.add(Status(503), path="/download/|/zarr/", times=1)
+    archive.s3_faults.add(Reset(), path="X-Amz-Signature", times=1)
+    archive.s3_faults.add(Status(503), path="X-Amz-Signature", times=1)
     world.run("run", "--once", "--json", "-vv", token=token)
     world.run("sync", "--json", "-l", "debug", failing, token=token)
     archive.clock.advance(3600)
@@ -123,9 +122,9 @@ def test_neither_token_nor_signature_is_found_anywhere_after_a_life_of_runs(arch
     assert archive.count(server="s3", path="X-Amz-Signature", status=200) > 0
     seen = sorted(path.name.partition("-")[0] for path in (world.folder / "seen").iterdir())
     assert {"git", "hook", "stderr", "stdout"} <= set(seen)
-    assert world.found(token, archive.other_token, *_SIGNATURES) == []
-    # It is no wonder that nothing was found, if nothing could be:
-    assert world.found(archive.api_url) != []
+    # It is no wonder that nothing of the others is found, if nothing could be:
+    found = world.found(token, archive.other_token, *_SIGNATURES, archive.api_url)
+    assert {secret for secret, _ in found} == {archive.api_url}
 
 
 def test_the_token_may_come_from_git(archive: DemoArchive, world: World, tmp_path: Path) -> None:
