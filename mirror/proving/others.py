@@ -17,7 +17,8 @@ import msgspec
 
 from mirror import __version__
 from mirror.archive.http import Http, Reply, checked_url
-from mirror.errors import BadAnswer, GitError, MirrorError, Unreachable, UsageError
+from mirror.dataset.identity import ALL_DANDISETS
+from mirror.errors import BadAnswer, GitError, MirrorError, NotFound, Unreachable, UsageError
 from mirror.git.bare import create_bare
 from mirror.git.objects import Oid
 from mirror.git.process import run_git
@@ -88,13 +89,25 @@ class ServedMirror:
     def close(self) -> None:
         self._http.close()
 
+    def check(self) -> None:
+        """Whether there is a mirror at all: of another address, everything would be said to be missing there."""
+        with suppress(NotFound):
+            next(self._feed(), None)
+            return
+        if self.refs(ALL_DANDISETS) is None:
+            raise UsageError(
+                f"{self.where} serves no mirror: there is no changes.jsonl",
+                hint="give the address of the other's folder `public`, such as https://mirror.example.org/dandi",
+            )
+
     def names(self) -> set[str]:
         """The Dandisets that its change feed names. What else it has, it does not list."""
         found: set[str] = set()
         decode = msgspec.json.Decoder(_Named).decode
-        for line in self._feed():
-            with suppress(msgspec.MsgspecError):  # a line that is still being written
-                found.add(decode(line).dandiset)
+        with suppress(NotFound):
+            for line in self._feed():
+                with suppress(msgspec.MsgspecError):  # a line that is still being written
+                    found.add(decode(line).dandiset)
         return {name for name in found if DANDISET(name)}
 
     def _feed(self) -> Iterator[bytes]:
@@ -104,8 +117,7 @@ class ServedMirror:
             with closing(urlopen(request, timeout=_FEED_TIMEOUT)) as answer:
                 yield from answer
         except HTTPError as error:
-            if error.code != 404:
-                raise BadAnswer(f"{url}: HTTP {error.code}") from None
+            raise (NotFound if error.code in (404, 410) else BadAnswer)(f"{url}: HTTP {error.code}") from None
         except (URLError, OSError) as error:
             raise Unreachable(f"{url}: {getattr(error, 'reason', error)}") from None
 
@@ -150,7 +162,11 @@ def parse_info_refs(body: bytes, where: str) -> dict[str, Oid]:
 
 def other_mirror(where: str) -> FolderMirror | ServedMirror:
     """The mirror at a path or an address."""
-    return ServedMirror(where) if where.startswith(("http://", "https://")) else FolderMirror(Path(where))
+    if not where.startswith(("http://", "https://")):
+        return FolderMirror(Path(where))
+    served = ServedMirror(where)
+    served.check()
+    return served
 
 
 @contextmanager

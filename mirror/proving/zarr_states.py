@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 from mirror.annex import logs
 from mirror.annex.keys import parse_key
@@ -18,8 +17,8 @@ from mirror.git.compare import compare
 from mirror.git.objects import MODE_LINK, Commit, Entry, Oid
 from mirror.git.reader import Objects
 from mirror.proving.looking import Looked
+from mirror.proving.zarr_places import ZarrPlaces
 from mirror.store.branch_logs import in_branch_order, logs_of
-from mirror.store.contents import has
 from mirror.store.ledger import NOTHING, Amount, Figures, Found
 
 OWN = frozenset({b".datalad", b".dandi", b".gitattributes"})
@@ -34,15 +33,32 @@ class Counted:
 
     all: Amount = NOTHING
     store: Amount = NOTHING
+    backup: Amount = NOTHING
     by_found: dict[Found, Amount] = field(default_factory=dict)
     """of those that are not as recorded"""
     at_risk: dict[Found, Amount] = field(default_factory=dict)
-    """those of them that are not here either"""
+    """those of them that are neither here nor in a backup"""
 
-    def take(self, found: Found, amount: Amount, *, here: bool) -> None:
+    def add(self, key: str, amount: Amount, places: ZarrPlaces) -> None:
+        """One of the files."""
+        self.all += amount
+        if places.is_here(key):
+            self.store += amount
+        if places.is_in_backup(key):
+            self.backup += amount
+
+    def without(self, key: str, amount: Amount, places: ZarrPlaces) -> None:
+        """One that was counted is not among them."""
+        self.all = less(self.all, amount)
+        if places.is_here(key):
+            self.store = less(self.store, amount)
+        if places.is_in_backup(key):
+            self.backup = less(self.backup, amount)
+
+    def take(self, key: str, found: Found, amount: Amount, places: ZarrPlaces) -> None:
         """One that is not as recorded."""
         self.by_found[found] = self.by_found.get(found, NOTHING) + amount
-        if not here:
+        if not places.is_here(key) and not places.is_in_backup(key):
             self.at_risk[found] = self.at_risk.get(found, NOTHING) + amount
 
     def figures(self, at: int) -> Figures:
@@ -52,6 +68,7 @@ class Counted:
             all=self.all,
             archive=less(self.all, bad),
             store=self.store,
+            backup=self.backup,
             had=less(self.all, lacking),
             non_current=self.at_risk.get(Found.NON_CURRENT, NOTHING),
             changed=self.at_risk.get(Found.CHANGED, NOTHING),
@@ -80,8 +97,7 @@ class EarlierStates:
     objects: Objects
     annex: Oid | None
     """the tree of the git-annex branch"""
-    here: Path | None
-    """the repository, if any content is in it"""
+    places: ZarrPlaces
     today: Commit
     counted: Counted
     bad: Mapping[str, Bad]
@@ -93,18 +109,16 @@ class EarlierStates:
 
     def of(self, state: Commit) -> tuple[Counted, Counted]:
         """All files of a state; and those that are not in today's as they are."""
-        same = Counted(self.counted.all, self.counted.store)
+        same = Counted(self.counted.all, self.counted.store, self.counted.backup)
         bad, own = dict(self.bad), Counted()
         for batch in self._batches(state):
             for path, before, _ in batch:
                 if before is not None:
-                    amount = Amount(1, parse_key(before).size)
-                    same.all = less(same.all, amount)
-                    same.store = less(same.store, amount) if self._is_here(before) else same.store
+                    same.without(before, _one(before), self.places)
                     bad.pop(path, None)
             self._take([(path, key) for path, _, key in batch if key is not None], own)
         for one in bad.values():
-            same.take(one.found, Amount(1, parse_key(one.key).size), here=self._is_here(one.key))
+            same.take(one.key, one.found, _one(one.key), self.places)
         return _joined(same, own), own
 
     def _batches(self, state: Commit) -> Iterator[list[tuple[str, str | None, str | None]]]:
@@ -122,11 +136,9 @@ class EarlierStates:
     def _take(self, files: list[tuple[str, str]], own: Counted) -> None:
         looked = {key: self.look(key, urls) for key, urls in self._addresses([key for _, key in files])}
         for path, key in files:
-            amount, here = Amount(1, parse_key(key).size), self._is_here(key)
-            own.all += amount
-            own.store += amount if here else NOTHING
+            own.add(key, _one(key), self.places)
             if looked[key].found is not Found.OK:
-                own.take(looked[key].found, amount, here=here)
+                own.take(key, looked[key].found, _one(key), self.places)
                 self.tell(path, key, looked[key])
 
     def _addresses(self, keys: list[str]) -> Iterator[tuple[str, frozenset[str]]]:
@@ -137,8 +149,9 @@ class EarlierStates:
             said = logs.present(self.objects.blob(oid)) if oid is not None else set()
             yield key, frozenset(value.decode("utf-8", "surrogateescape") for value in said)
 
-    def _is_here(self, key: str) -> bool:
-        return self.here is not None and has(self.here, key)
+
+def _one(key: str) -> Amount:
+    return Amount(1, parse_key(key).size)
 
 
 def _link(entry: Entry | None) -> Oid | None:
@@ -150,7 +163,8 @@ def _true(path: bytes) -> str:
 
 
 def _joined(one: Counted, other: Counted) -> Counted:
-    joined = Counted(one.all + other.all, one.store + other.store, dict(one.by_found), dict(one.at_risk))
+    sums = one.all + other.all, one.store + other.store, one.backup + other.backup
+    joined = Counted(*sums, dict(one.by_found), dict(one.at_risk))
     for mine, theirs in ((joined.by_found, other.by_found), (joined.at_risk, other.at_risk)):
         for found, amount in theirs.items():
             mine[found] = mine.get(found, NOTHING) + amount

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mirror.archive.s3 import ObjectVersion, parse_location
 from mirror.dataset.zarr.files import key_of, true_name
@@ -24,8 +23,8 @@ from mirror.proving.looking import Looked, Looker
 from mirror.proving.names import Stopped
 from mirror.proving.records import ANNEX
 from mirror.proving.urls import KINDS, Outages
+from mirror.proving.zarr_places import ZarrPlaces, places_of
 from mirror.proving.zarr_states import Bad, Counted, EarlierStates
-from mirror.store.contents import has
 from mirror.store.ledger import NOTHING, Amount, Found, Ledger, ZarrFile, ZarrState
 from mirror.store.store import Store
 from mirror.sync.connection import Connection
@@ -70,8 +69,9 @@ class ZarrUrlProver:
             )
             return
         try:
-            counted = self._compare(held, held.origin, folder.manifest(held.oid.hex()), teller, stop)
-            earlier = list(self._earlier(held, states, counted, teller, stop))
+            places = places_of(self.store.dataset(zarr_id), stop)
+            counted = self._compare(held, held.origin, folder.manifest(held.oid.hex()), places, teller, stop)
+            earlier = list(self._earlier(held, states, counted, places, teller, stop))
         except ManifestDamaged as error:
             teller.find("unknown", zarr_id, error.message)
             return
@@ -88,7 +88,13 @@ class ZarrUrlProver:
         self.ledger.note_zarr(today, counted.files, others)
 
     def _earlier(
-        self, held: HeldZarr, states: Iterable[Oid], counted: _Counted, teller: Teller, stop: Stop
+        self,
+        held: HeldZarr,
+        states: Iterable[Oid],
+        counted: _Counted,
+        places: ZarrPlaces,
+        teller: Teller,
+        stop: Stop,
     ) -> Iterator[tuple[str, Counted, Counted]]:
         """What can be had of other states: their checksums, all their files, and those that today's has not."""
         bad = {file.path: Bad(file.key, file.found) for file in counted.files}
@@ -124,26 +130,30 @@ class ZarrUrlProver:
                 def tell(path: str, key: str, looked: Looked, checksum: str = checksum) -> None:
                     teller.find(KINDS[looked.found], path, looked.message, version=checksum, key=key)
 
-                here = _with_content(repository.path)
-                prover = EarlierStates(objects, annex, here, held.draft, counted, bad, look, tell)
+                prover = EarlierStates(objects, annex, places, held.draft, counted, bad, look, tell)
                 whole, own = prover.of(commit)
                 teller.result.checked += own.all.files
                 yield checksum, whole, own
 
     def _compare(
-        self, held: HeldZarr, origin: Origin, folders: Iterator[HeldFolder], teller: Teller, stop: Stop
+        self,
+        held: HeldZarr,
+        origin: Origin,
+        folders: Iterator[HeldFolder],
+        places: ZarrPlaces,
+        teller: Teller,
+        stop: Stop,
     ) -> _Counted:
         counted, location = _Counted(), parse_location(origin.address)
         pages = self._pages(held, origin, teller, stop)
         now = folders_of(pages, location.key)
         theirs = next(now, None)
-        here = _with_content(self.store.dataset(held.zarr_id).path)
         for one in folders:
             ours = one.folder
             while theirs is not None and theirs.order < ours.order:
                 theirs = next(now, None)  # what came since; the next sync takes it
             match = theirs if theirs is not None and theirs.path == ours.path else None
-            _count(ours, here, counted)
+            _count(ours, places, counted)
             teller.result.checked = counted.all.files
             prefix = ours.path + b"/" if ours.path else b""
             for change in changed_files(ours, match) if match is None or match.lines != ours.lines else ():
@@ -155,7 +165,7 @@ class ZarrUrlProver:
                 counted.asked += 1
                 self.outages.take(looked)
                 if looked.found is not Found.OK:
-                    _note(prefix, change.before, looked, here, counted, teller)
+                    _note(prefix, change.before, looked, places, counted, teller)
         return counted
 
     def _pages(self, held: HeldZarr, origin: Origin, teller: Teller, stop: Stop) -> Iterator[list[ObjectVersion]]:
@@ -192,28 +202,14 @@ def _same(ours: Row, theirs: Row | None) -> bool:
     return theirs is not None and ours[1:3] == theirs[1:3] and (not ours[3] or theirs[3] in (b"", ours[3]))
 
 
-def _with_content(repository: Path) -> Path | None:
-    return repository if (repository / "annex" / "objects").is_dir() else None
-
-
-def _count(folder: Folder, here: Path | None, counted: _Counted) -> None:
-    files = size = 0
+def _count(folder: Folder, places: ZarrPlaces, counted: _Counted) -> None:
     for row in folder.rows():
-        files += 1
-        size += int(row[2])
-        if here is not None and _is_here(here, row):
-            counted.store += Amount(1, int(row[2]))
-    counted.all += Amount(files, size)
+        counted.add(key_of(row).decode(), Amount(1, int(row[2])), places)
 
 
-def _is_here(repository: Path | None, row: Row) -> bool:
-    return repository is not None and has(repository, key_of(row).decode())
-
-
-def _note(prefix: bytes, row: Row, looked: Looked, here: Path | None, counted: _Counted, teller: Teller) -> None:
-    amount, key = Amount(1, int(row[2])), key_of(row).decode()
-    path = true_name(prefix + row[0])
-    counted.take(looked.found, amount, here=_is_here(here, row))
+def _note(prefix: bytes, row: Row, looked: Looked, places: ZarrPlaces, counted: _Counted, teller: Teller) -> None:
+    key, path = key_of(row).decode(), true_name(prefix + row[0])
+    counted.take(key, looked.found, Amount(1, int(row[2])), places)
     if len(counted.files) < _MOST_NAMED:
         counted.files.append(ZarrFile(path, key, looked.found))
     teller.find(KINDS[looked.found], path, looked.message, version="draft", key=key)

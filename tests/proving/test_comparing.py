@@ -221,6 +221,7 @@ def test_zarrs_are_compared_too(
 def test_what_does_not_answer_is_not_known(ours: Store, dandiset: str, serve: Serve, tmp_path: Path) -> None:
     (tmp_path / "empty" / "alias" / dandiset / "info").mkdir(parents=True)
     (tmp_path / "empty" / "alias" / dandiset / "info" / "refs").write_text("<html>not here</html>")
+    (tmp_path / "empty" / "changes.jsonl").touch()
 
     found = {one.name: one for one in compare_mirrors(FolderMirror(ours.root), other_mirror(serve(tmp_path / "empty")))}
 
@@ -231,6 +232,17 @@ def test_what_does_not_answer_is_not_known(ours: Store, dandiset: str, serve: Se
 def test_a_folder_that_is_no_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no store"):
         other_mirror(str(tmp_path))
+
+
+def test_an_address_at_which_there_is_no_mirror_is_refused(theirs: Store, serve: Serve) -> None:
+    """As the store's own is, where that of its `public` was meant: nothing would contradict, whatever is there."""
+    with pytest.raises(UsageError, match="serves no mirror"):
+        other_mirror(serve(theirs.root))
+
+
+def test_a_mirror_without_a_feed_is_one(theirs: Store, serve: Serve) -> None:
+    theirs.changes.unlink()
+    assert other_mirror(serve(theirs.public)).names() == set()
 
 
 def test_neither_side_shows_what_is_under_embargo(ours: Store) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mirror.archive import http
 from mirror.archive.content import Content
 from mirror.archive.http import Http
+from mirror.cli.backup import backup
+from mirror.cli.populate import populate
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
@@ -448,6 +453,34 @@ def test_a_left_state_of_a_zarr_that_is_held_here_is_not_lost(
     now = figures(store, published_and_changed, version)
     assert (now.had.files, now.store.files, now.non_current.files) == (3, 1, 1)
     assert figures(store, published_and_changed).store.files == 0
+
+
+def test_files_of_a_zarr_that_a_backup_has_count_as_such_and_are_not_lost(
+    archive: DemoArchive, published_and_changed: str, settings: Settings, tmp_path: Path
+) -> None:
+    store = Store.open(settings.store)
+    (tmp_path / "nas").mkdir()
+    remote = {"name": "nas", "type": "directory", "options": {"directory": str(tmp_path / "nas")}}
+    given = json.loads(settings.model_dump_json(include={"archive", "store"})) | {"backup": [remote]}
+    (tmp_path / "mirror.yaml").write_text(json.dumps(given))
+    for command, what in ((populate, [f"{published_and_changed}/draft/{ZARR_PATH}"]), (backup, [])):
+        said = CliRunner().invoke(command, ["-c", str(tmp_path / "mirror.yaml"), *what], catch_exceptions=False)
+        assert said.exit_code == 0, said.output
+    (zarr_id,) = store.zarrs()
+    shutil.rmtree(store.dataset(zarr_id).path / "annex" / "objects")
+    key = zarr_key(store, "0/2")
+    latest = archive.objects.latest(key)
+    assert latest is not None
+    archive.objects.delete_version(key, latest.version_id)
+
+    prove_zarr(settings, store, published_and_changed)
+
+    now = figures(store, published_and_changed)
+    assert (now.all.files, now.archive.files, now.store.files, now.backup.files) == (5, 4, 0, 5)
+    assert (now.had.files, now.lost.files) == (5, 0)
+    version = next(one for one in versions_in(store.repository(published_and_changed).refs()))
+    left = figures(store, published_and_changed, version)  # of which two files are today's
+    assert (left.all.files, left.backup.files, left.had.files, left.non_current.files) == (4, 2, 2, 2)
 
 
 def test_of_a_zarr_that_is_proved_by_itself_its_left_states_stay_known(

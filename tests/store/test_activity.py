@@ -160,7 +160,9 @@ def test_a_daemon_that_waits_keeps_silent_while_another_process_works(tmp_path: 
     assert found.command == "dandi-mirror run"
 
 
-def test_a_daemon_that_waits_tells_so_again_once_a_command_typed_by_hand_has_ended(tmp_path: Path, clock: Clock) -> None:
+def test_a_daemon_that_waits_tells_so_again_once_a_command_typed_by_hand_has_ended(
+    tmp_path: Path, clock: Clock
+) -> None:
     """However short that was: shorter than the pause between two looks."""
     daemon = ActivityFile(tmp_path, "dandi-mirror run", clock=clock)
     daemon.note(Standing)
