@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +16,7 @@ from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status, printable
 from mirror.cli.progress import progress
 from mirror.cli.sync import dandiset_identifier
-from mirror.errors import SomeFailed, UsageError
+from mirror.errors import Interrupted, SomeFailed, UsageError
 
 if TYPE_CHECKING:
     from mirror.config import Settings
@@ -53,14 +55,22 @@ def backup(what: tuple[str, ...], names: tuple[str, ...], verify: bool, loaded: 
     store = Store.open(settings.store)
     chosen = [thing.lower() if _ZARR_ID(thing.lower()) else dandiset_identifier(thing) for thing in what]
     done = []
+    command = " ".join(["dandi-mirror backup", *what])
     for remote in remotes:
-        with progress(f"Backup {remote.name}") as bar:
-            command = " ".join(["dandi-mirror backup", *what])
+        with progress(f"Backup {remote.name}") as bar, _telling_of_an_interrupt():
             told = ContentBar(bar)
             done.append(back_up(store, remote, chosen, jobs=settings.jobs, verify=verify, teller=told, command=command))
         _print(done[-1], output)
     if failed := [one.remote for one in done if one.failed]:
         raise SomeFailed(f"not everything could be copied to {', '.join(failed)}")
+
+
+@contextmanager
+def _telling_of_an_interrupt() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted("interrupted", hint="what was copied is noted; the same command goes on from there") from None
 
 
 def _remotes(settings: Settings, names: tuple[str, ...]) -> list[BackupRemote]:

@@ -12,7 +12,7 @@ from mirror.cli.bar_of_content import ContentBar
 from mirror.cli.options import json_option, log_level_option, settings_options
 from mirror.cli.output import Output, Record, Status
 from mirror.cli.progress import progress
-from mirror.errors import MirrorError, SomeFailed, UsageError
+from mirror.errors import Interrupted, MirrorError, SomeFailed, UsageError
 
 if TYPE_CHECKING:
     from mirror.config_layers import Loaded
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mirror.keeping.bundle.checking import Verified
     from mirror.keeping.bundle.making import Bundled
 
+_GOES_ON = "the same command goes on from there; what it has made so far is in a hidden folder beside it"
 _PATH = click.Path(path_type=Path)
 
 
@@ -89,7 +90,10 @@ def _make(
     store = Store.open(loaded.settings.store)
     with progress("Bundle") as bar:
         choice = Choice(patterns, content)
-        done = make_bundle(store, identifier, version, target, choice, private=private, teller=ContentBar(bar))
+        try:
+            done = make_bundle(store, identifier, version, target, choice, private=private, teller=ContentBar(bar))
+        except KeyboardInterrupt:
+            raise Interrupted("interrupted", hint=_GOES_ON if target.suffix != ".tar" else None) from None
     output.record(_record(done), text=_text(done))
     if done.damaged:
         raise SomeFailed(

@@ -85,6 +85,8 @@ def populate(
         raise UsageError("--from-releases and --from-drafts exclude each other")
     if drop and budget is not None:
         raise UsageError("--drop gives up all of WHAT: it takes no --budget")
+    if drop and dry_run:
+        raise UsageError("--drop cannot only be tried: it takes no --dry-run")
     versions: Versions = "latest" if from_releases else "draft"
     if drop and not (from_releases or from_drafts):
         versions = "all"

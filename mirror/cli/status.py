@@ -302,7 +302,7 @@ def _notes(row: Row, alarm_after: int, now: datetime) -> list[str]:
     if state.vanished:
         notes.append(f"not in the archive any more since {state.vanished}; kept")
     if state.embargoed:
-        notes.append(f"under embargo since {state.embargoed}; for the mirror's own user only, in no superdataset")
+        notes.append(f"under embargo since {state.embargoed}; for the mirror's own user only, at {row.path}")
     notes += [f"version {printable(version)} not taken yet: {why}" for version, why in state.waiting.items()]
     if state.pending:
         waiting = counted(state.pending, "asset")

@@ -49,14 +49,13 @@ class Summary:
     """what would be fetched, if it is only tried"""
     asked_for_otherwise: Amount = field(default_factory=Amount)
     """what was to be given up, and is asked for by a rule, or still by hand"""
-    zarrs_passed: int = 0
     notes: list[str] = field(default_factory=list)
     """what else a person should know of"""
     held: Holding | None = None
     seconds: float = 0.0
 
     def check(self) -> None:
-        """Raise if something could not be had, or not be given up."""
+        """Raise if something could not be had."""
         if self.populated.failed.keys:
             raise SomeFailed(f"{self.populated.failed.keys:,} files could not be had; the rest is here")
 
@@ -112,11 +111,10 @@ class Populating:
         with ExitStack() as stack:
             books = None if dry_run else stack.enter_context(holding(self.store, self._command))
             plan = stack.enter_context(Plan(plans(self.store)))
-            self._ask(plan, wishes, zarrs)
+            self._ask(plan, wishes, zarrs, lambda wish: wish.name)
             summary.beyond = plan.take(budget).beyond
             for zarr_id, path in zarrs.passed.items():
                 listener.passed(zarr_id, path)
-            summary.zarrs_passed = len(zarrs.passed)
             listener.planned(plan.total())
             if books is None:
                 self._try(plan, listener, summary)
@@ -142,7 +140,8 @@ class Populating:
             if kept.unread:
                 raise StoreError(f"what the rules ask for is not known: {kept.unread[0]}")
             given_up = stack.enter_context(Plan(plans(self.store), "given-up"))
-            self._ask(given_up, wishes, Zarrs())
+            # Of all versions of a Dandiset, one that has the path will do.
+            self._ask(given_up, wishes, Zarrs(), lambda wish: "/".join((wish.identifier, *wish.paths)))
             given_up.take()
             left = give_up(self.store, named)
             # What is asked for by hand otherwise is never said not to be: a kill would leave it to the rules.
@@ -155,7 +154,7 @@ class Populating:
                 books.set_by_hand((pair for pair in pairs if not pinned.asks_for(*pair)), False)
             connection = Connection.open(self._settings)
             stack.callback(connection.close)
-            dropper = Dropper(self.store, books, connection.content, discreet=False)
+            dropper = Dropper(self.store, books, connection.content, break_off=connection.close, discreet=False)
             dropper.result = summary.dropped
             self._drop(given_up, rules, books, dropper, summary)
             summary.held = books.holding()
@@ -170,6 +169,7 @@ class Populating:
         summary, kept = Summary(), Kept()
         if dry_run:
             with asked_by_rules(self.store, self._settings, listener.doing, kept) as plan:
+                summary.notes += kept.unread
                 listener.planned(plan.total())
                 self._try(plan, listener, summary)
         else:
@@ -177,15 +177,17 @@ class Populating:
             summary = Summary(kept.populated, kept.dropped, held=kept.held, seconds=kept.seconds)
             summary.notes += [*kept.unread, *kept.troubled, *([kept.full] if kept.full else [])]
         summary.beyond = sum((taken.beyond for taken in kept.rules), Amount())
-        summary.zarrs_passed = len(kept.zarrs_passed)
+        if kept.zarrs_passed:
+            summary.notes.append(f"Zarrs held as manifests are passed over: {len(kept.zarrs_passed):,}")
         return summary
 
-    def _ask(self, plan: Plan, wishes: Sequence[Wish], zarrs: Zarrs) -> None:
+    def _ask(self, plan: Plan, wishes: Sequence[Wish], zarrs: Zarrs, named: Callable[[Wish], str]) -> None:
+        """UsageError where nothing is at the paths of one that was `named`."""
         empty: dict[str, bool] = {}
         for wish in wishes:
-            passed = len(zarrs.passed)
+            name, passed = named(wish), len(zarrs.passed)
             found = plan.ask(keys_of(self.store, wish, zarrs)) or len(zarrs.passed) - passed
-            empty[wish.name] = empty.get(wish.name, bool(wish.paths)) and not found
+            empty[name] = empty.get(name, bool(wish.paths)) and not found
         for name in [name for name, is_empty in empty.items() if is_empty][:1]:
             hint = "small text lies in git itself; `*` stands for names, `**` for folders, too"
             raise UsageError(f"nothing is annexed at {name}", hint=hint)

@@ -79,7 +79,7 @@ class Books:
         and then; what it raises ends this."""
         if self._store.closed_side.exists:
             put_in_place(self._store)
-        for private, book in self._books.items():
+        for private, book in list(self._books.items()):
             for dataset_id in book.datasets():
                 if self._store.is_private(dataset_id) is not private:
                     self._move(book, dataset_id)
@@ -119,4 +119,4 @@ class Books:
     def _move(self, book: ContentBook, dataset_id: str) -> None:
         other = self.of(dataset_id)
         other.add(book.held(dataset_id))
-        book.remove([(dataset_id, one.key) for one in book.held(dataset_id)])
+        book.remove((dataset_id, one.key) for one in book.held(dataset_id))

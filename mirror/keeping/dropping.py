@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from itertools import islice
 from urllib.parse import parse_qs, urlsplit
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from mirror.annex.keys import parse_key
 from mirror.archive.addresses import Address, ObjectAddress, addresses
 from mirror.archive.content import Content
-from mirror.errors import ArchiveError, NotAllowed, Stopped, Unreachable
+from mirror.errors import ArchiveError, GitError, NotAllowed, Stopped, StoreError, Unreachable
 from mirror.keeping.books import Books
 from mirror.keeping.plan import Amount
 from mirror.store import contents
@@ -22,6 +22,8 @@ from mirror.store.version_keys import urls_of
 
 _AT_ONCE = 2_000
 _AT_A_TIME = 8
+_LOOK_SECONDS = 0.5
+"""So often it is asked whether to stop, whatever is under way."""
 _MOST_SILENT = 10
 _MOST_PROBLEMS = 10
 
@@ -52,13 +54,16 @@ class Dropper:
         content: Content,
         *,
         stop: Callable[[], bool] = lambda: False,
+        break_off: Callable[[], object] = lambda: None,
         discreet: bool = True,
     ) -> None:
-        """`discreet`: what is told may be read by others, and names nothing that is under embargo."""
+        """`stop` is asked often; `break_off` ends requests that are under way. `discreet`: what is told may be read by
+        others, and names nothing that is under embargo."""
         self._store = store
         self._books = books
         self._content = content
         self._stop = stop
+        self._break_off = break_off
         self._discreet = discreet
         self._silent = 0
         self.result = Dropped()
@@ -66,18 +71,25 @@ class Dropper:
     def run(self, dataset_id: str, unasked: Iterable[HeldContent]) -> None:
         """Drop these contents of one dataset. What the location log says is true at every instant: it is told first."""
         given = iter(unasked)
-        with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="dropping") as pool:
+        pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="dropping")
+        try:
             while batch := list(islice(given, _AT_ONCE)):
-                if self._stop():
-                    raise Stopped(f"stopped; {self.result.dropped.keys:,} had been given up")
                 self._drop(dataset_id, list(self._safe(dataset_id, batch, pool)), pool)
+        except (StoreError, GitError):
+            raise  # it is this one's trouble: others may come after it
+        except BaseException:
+            self._break_off()
+            raise
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
     def _safe(self, dataset_id: str, held: list[HeldContent], pool: ThreadPoolExecutor) -> Iterator[HeldContent]:
         """Those that the archive has."""
         private = self._discreet and self._store.is_private(dataset_id)
         urls = dict(urls_of(self._store.dataset(dataset_id), [one.key for one in held]))
-        reasons = pool.map(lambda one: why_it_stays(self._content, one.key, urls[one.key]), held)
-        for one, why in zip(held, reasons, strict=True):
+        asked = [(one, pool.submit(why_it_stays, self._content, one.key, urls[one.key])) for one in held]
+        for one, answer in asked:
+            why = self._awaited(answer)
             if why is None:
                 yield one
             else:
@@ -85,6 +97,14 @@ class Dropper:
             self._silent = self._silent + 1 if isinstance(why, Unreachable) else 0
             if self._silent >= _MOST_SILENT:
                 raise Unreachable(f"the archive gives no answer, {self._silent} times in a row: {why}")
+
+    def _awaited(self, answer: Future[ArchiveError | None]) -> ArchiveError | None:
+        """Whoever says stop is heard meanwhile."""
+        while True:
+            if self._stop():
+                raise Stopped(f"stopped; {self.result.dropped.keys:,} had been given up")
+            if wait([answer], timeout=_LOOK_SECONDS).done:
+                return answer.result()
 
     def _drop(self, dataset_id: str, held: list[HeldContent], pool: ThreadPoolExecutor) -> None:
         if not held:

@@ -96,7 +96,7 @@ def keep(
             content: Content = connection.content
             if not kept.unread:
                 tell("what is not asked for any more")
-                dropper = Dropper(store, books, content, stop=stop)
+                dropper = Dropper(store, books, content, stop=stop, break_off=connection.close)
                 dropper.result = kept.dropped
                 _drop_unasked(store, books, dropper, plan, kept, _Signs(tell, stop, "what is not asked for any more"))
             watcher = watcher or _HowFar(tell)

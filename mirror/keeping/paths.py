@@ -23,5 +23,25 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda path: found.fullmatch(path) is not None
 
 
+def may_hold(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Whether below a folder there may be paths that are meant: those that cannot hold any need not be looked into."""
+    given = [[_name(one) for one in pattern.strip("/").split("/")] for pattern in patterns]
+    return lambda folder: not given or any(_leads_into(names, folder.split("/")) for names in given)
+
+
+def _name(pattern: str) -> re.Pattern[str] | None:
+    """One name of a pattern; None where it stands for any number of them."""
+    return None if "**" in pattern else re.compile(_expression(pattern), re.DOTALL)
+
+
+def _leads_into(names: Iterable[re.Pattern[str] | None], folder: Iterable[str]) -> bool:
+    for name, found in zip(names, folder, strict=False):
+        if name is None:
+            return True
+        if name.fullmatch(found) is None:
+            return False
+    return True
+
+
 def _expression(pattern: str) -> str:
     return "".join([_MEANING.get(part) or re.escape(part) for part in _WILD.split(pattern)])

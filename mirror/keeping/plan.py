@@ -18,12 +18,13 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from mirror.store.content_book import body_of
+from mirror.store.room import telling_of_room
 from mirror.store.version_keys import VersionKey
 
 _SCHEMA = """
     PRAGMA journal_mode = OFF;
     PRAGMA synchronous = OFF;
-    PRAGMA cache_size = -32768;
+    PRAGMA cache_size = -8192;
     CREATE TABLE dataset(number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
     CREATE TABLE candidate(
         dataset INTEGER NOT NULL, key TEXT NOT NULL, size INTEGER NOT NULL, body INTEGER NOT NULL,
@@ -80,7 +81,8 @@ class Plan:
         self._path.unlink(missing_ok=True)
         os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         self._db = sqlite3.connect(self._path, isolation_level=None)
-        self._db.executescript(_SCHEMA)
+        with telling_of_room():
+            self._db.executescript(_SCHEMA)
         self._numbers: dict[str, int] = {}
         self._rules = 0
 
@@ -94,6 +96,7 @@ class Plan:
         with suppress(FileNotFoundError):
             self._path.unlink()
 
+    @telling_of_room()
     def ask(self, keys: Iterable[VersionKey]) -> int:
         """Add what is asked for; how many files that were."""
         given, count = iter(keys), 0
@@ -106,6 +109,7 @@ class Plan:
             count += len(batch)
         return count
 
+    @telling_of_room()
     def take(self, budget: int | None = None) -> Taken:
         """Settle on what was asked for since the last time, as far as the budget goes.
 
@@ -127,7 +131,7 @@ class Plan:
     def _share(self, budget: int | None) -> tuple[Amount, Amount, tuple[int, int] | None]:
         """What fits, what does not, and where the first stands that does not."""
         is_new = "NOT EXISTS (SELECT * FROM asked WHERE asked.body = candidate.body)"
-        each = self._db.execute(f"SELECT DISTINCT size, body, {is_new} FROM candidate ORDER BY size, body")
+        each = self._db.execute(f"SELECT size, body, {is_new} FROM candidate GROUP BY size, body ORDER BY size, body")
         within, over, size_within, size_over = 0, 0, 0, 0
         cut: tuple[int, int] | None = None
         for size, body, new in each:

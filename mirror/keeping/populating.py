@@ -350,7 +350,9 @@ class Populator:
             except NoRoom:
                 raise
             except (StoreError, GitError) as error:
-                logger.warning("content of %s is in place, but could not be noted: %s", dataset_id, error)
+                hidden = not self._by_hand and self._store.is_private(dataset_id)
+                named = "one under embargo" if hidden else f"{dataset_id}: {error}"
+                logger.warning("content is in place, but could not be noted: %s", named)
         self._unnoted.clear()
         self._unnoted_keys = 0
         self._places.clear()

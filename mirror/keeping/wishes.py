@@ -12,7 +12,7 @@ from mirror.dataset.facts import Facts, facts_of, seen_with
 from mirror.dataset.query import Query
 from mirror.dataset.references import DRAFT, DandisetRef, DoiRef, PathRef, parse
 from mirror.errors import GitError, MirrorError, StoreError, UsageError
-from mirror.keeping.paths import matcher
+from mirror.keeping.paths import matcher, may_hold
 from mirror.store.catalogue import Catalogue
 from mirror.store.store import Store
 from mirror.store.version_keys import VersionKey, commit_keys, latest_version, version_commit, versions_in
@@ -52,12 +52,17 @@ class Zarrs:
 def keys_of(store: Store, wish: Wish, zarrs: Zarrs) -> Iterator[VersionKey]:
     """The files that are asked for. The paths begin with the Dandiset."""
     wanted, unwanted = matcher(wish.paths), matcher(wish.without) if wish.without else (lambda _: False)
+    some_wanted = may_hold(wish.paths)
 
     def passed(path: str, zarr_id: str) -> None:
-        if wanted(path) and not unwanted(path):
+        if wanted(path) or any(one.startswith(f"{path}/") for one in wish.paths):
             zarrs.passed.setdefault(zarr_id, f"{wish.identifier}/{path}")
 
-    for one in commit_keys(store, wish.identifier, bytes.fromhex(wish.commit), passed=passed):
+    def look_into(path: str) -> bool:
+        return some_wanted(path) and not unwanted(path)
+
+    commit = bytes.fromhex(wish.commit)
+    for one in commit_keys(store, wish.identifier, commit, look_into=look_into, passed=passed):
         if wanted(one.path) and not unwanted(one.path):
             yield one._replace(path=f"{wish.identifier}/{one.path}")
 

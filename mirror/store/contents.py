@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -43,7 +44,7 @@ def found(repository: Path, key: str) -> Path | None:
     """Where a key's content is, if it is there: in our place, or in git-annex's own for a bare repository."""
     for folder in (hashdirs.mixed, hashdirs.lower):
         place = _place(repository, folder(_checked(key)), key)
-        if os.path.isfile(place):  # noqa: PTH113 - a million are looked for, and paths take longer than the disk
+        if _is_file(place):
             return Path(place)
     return None
 
@@ -136,6 +137,16 @@ def settle(folder: Path) -> None:
 
 def _place(repository: Path, folder: bytes, key: str) -> str:
     return f"{repository}/{_OBJECTS}/{folder.decode()}/{key}/{key}"
+
+
+def _is_file(place: str) -> bool:
+    """Whether a file is there. What a disk or a lack of rights keeps from being seen is not taken to be gone."""
+    try:
+        return stat.S_ISREG(os.stat(place).st_mode)  # noqa: PTH116 - of a million, paths take longer than the disk
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StoreError(f"{place} cannot be looked at: {error.strerror}") from None
 
 
 def _checked(key: str) -> str:

@@ -17,6 +17,7 @@ from typing import Literal
 from mirror.errors import MirrorError, Stopped
 from mirror.git.repository import Repository
 from mirror.store.cache import discard, find_damage, shrink
+from mirror.store.content_book import book_path
 from mirror.store.files import bytes_on_disk
 from mirror.store.packing import repack
 from mirror.store.room import no_room_of
@@ -59,6 +60,8 @@ def maintain(store: Store, *, stop: Callable[[], bool], tell: Callable[[str], No
     checked = [work.check_index(side.index_path) for side in store.sides()]
     index: Checked = "made anew" if "made anew" in checked else "ok"
     catalogue = work.check_cache(store.catalogue_path, work.forget_catalogue)
+    for side in store.sides():
+        work.check_book(book_path(side))
     tell("the store's size")
     size = bytes_on_disk(store.root, stop)
     work.go_on()
@@ -121,8 +124,12 @@ class _Maintenance:
     def check_index(self, path: Path) -> Checked:
         return self.check_cache(path, lambda: discard(path))
 
-    def check_cache(self, path: Path, forget: Callable[[], None]) -> Checked:
-        """Throw it away if it is damaged; give room back if much of it is empty."""
+    def check_book(self, path: Path) -> None:
+        """The book of what content is held: others may be at work in it, whom giving room back would hold up."""
+        self.check_cache(path, lambda: discard(path), in_use=True)
+
+    def check_cache(self, path: Path, forget: Callable[[], None], *, in_use: bool = False) -> Checked:
+        """Throw it away if it is damaged; give room back if much of it is empty, and nobody else is at work in it."""
         self.go_on()
         self.tell(path.name)
         damages: list[str] = []
@@ -132,7 +139,7 @@ class _Maintenance:
                 logger.warning("%s is damaged, and made anew: %s", path, damage)
                 damages.append(damage)
                 forget()
-            elif path.exists():
+            elif path.exists() and not in_use:
                 shrink(path)
 
         self._try(path.name, work)

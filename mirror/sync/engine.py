@@ -18,7 +18,7 @@ import msgspec
 from mirror.archive.http import Tally
 from mirror.archive.records import Unreadable
 from mirror.config import Settings
-from mirror.errors import ArchiveDown, MirrorError, NoRoom, Stopped
+from mirror.errors import ArchiveDown, MirrorError, NoRoom, NotFound, Stopped
 from mirror.store.room import no_room_of
 from mirror.store.state import DandisetState
 from mirror.store.store import Store
@@ -323,7 +323,7 @@ def _missing(store: Store, identifier: str, *, named: bool) -> Outcome:
     """A Dandiset that the archive does not have: what is mirrored of it is kept, and marked."""
     state = store.state(identifier)
     if state.synced is None and named:
-        return Outcome(identifier, "failed", f"the archive has no Dandiset {identifier}")
+        return Outcome(identifier, "failed", f"the archive has no Dandiset {identifier}", kind=NotFound.__name__)
     if state.synced is None:
         store.forget_state(identifier)
         return Outcome(identifier, "vanished", "is not in the archive any more; nothing of it was mirrored")
@@ -339,7 +339,7 @@ def _embargoed(store: Store, identifier: str) -> Outcome:
     sees it."""
     state = store.state(identifier)
     if state.synced is None:
-        return Outcome(identifier, "embargoed", "embargoed: not mirrored yet")
+        return Outcome(identifier, "embargoed", "under embargo: not mirrored, see `select.embargoed`")
     message = f"is under embargo since {state.embargoed}; what was mirrored before is kept"
     return Outcome(identifier, "embargoed", message, path=str(store.alias(identifier)))
 

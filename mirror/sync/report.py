@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from mirror.archive.http import Tally
-from mirror.errors import MirrorError, SomeFailed, Stopped
+from mirror.errors import MirrorError, NotFound, SomeFailed, Stopped
 from mirror.store.state import DandisetState
 from mirror.store.store import Store
 from mirror.sync.poll import Poll
@@ -41,8 +41,15 @@ class Report:
             rest = len(self.outcomes) + self.still - number
             raise SomeFailed(
                 f"{number} Dandiset{'s' if number > 1 else ''} failed, {rest} did not",
-                hint="`dandi-mirror status` shows why; the next sync tries again",
+                hint=self._hint(),
             )
+
+    def _hint(self) -> str:
+        """What to do. Of a Dandiset that the archive does not have, nothing was noted that could be shown later."""
+        failed = [outcome for outcome in self.outcomes if outcome.result == "failed"]
+        if all(outcome.kind == NotFound.__name__ and not outcome.path for outcome in failed):
+            return "the archive's site lists what it has; what is under embargo takes a token of someone entitled"
+        return "`dandi-mirror status` shows why; the next sync tries again"
 
 
 class Follower(Protocol):

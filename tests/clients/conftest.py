@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import numpy
 import pytest
@@ -28,6 +33,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 IDENTIFIER = "000001"
+START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 
 
 def run(*cmd: object, cwd: Path | None = None, ok: bool = True, env: Mapping[str, str | None] | None = None) -> str:
@@ -36,11 +42,43 @@ def run(*cmd: object, cwd: Path | None = None, ok: bool = True, env: Mapping[str
     `env` adds to the environment; None takes a variable out of it.
     """
     words = [str(word) for word in cmd]
+    if words[0] == "datalad" and not any(name.startswith("DATALAD_") for name in env or {}):  # it reads them at first
+        return _said(_warm_datalad().run(words, cwd, env or {}), cwd, ok=ok)
     environment = {key: value for key, value in (os.environ | dict(env or {})).items() if value is not None}
     done = subprocess.run(words, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return _said(done, cwd, ok=ok)
+
+
+def _said(done: subprocess.CompletedProcess[bytes], cwd: Path | None, *, ok: bool) -> str:
     out, err = (text.decode("utf-8", "surrogateescape") for text in (done.stdout, done.stderr))
-    assert (done.returncode == 0) is ok, f"{words} in {cwd} ended with {done.returncode}\n{out}\n{err}"
+    assert (done.returncode == 0) is ok, f"{done.args} in {cwd} ended with {done.returncode}\n{out}\n{err}"
     return (out if ok else out + err).rstrip("\n")
+
+
+class WarmDatalad:
+    """The real DataLad, imported once for all of its commands; it ends with this process."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        program = Path(__file__).with_name("warm_datalad.py")
+        with theirs:
+            number = theirs.fileno()
+            self._process = subprocess.Popen([sys.executable, program, str(number)], pass_fds=[number])
+
+    def run(
+        self, words: Sequence[str], cwd: Path | None, env: Mapping[str, str | None]
+    ) -> subprocess.CompletedProcess[bytes]:
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            asked = json.dumps([words, str(cwd or Path.cwd()), dict(env)]).encode()
+            socket.send_fds(self._socket, [asked], [out.fileno(), err.fileno()])
+            code = int(self._socket.recv(16) or b"-1")
+            said = [file.read() for file in (out, err) if not file.seek(0)]
+        return subprocess.CompletedProcess(words, code, *said)
+
+
+@cache
+def _warm_datalad() -> WarmDatalad:
+    return WarmDatalad()
 
 
 @dataclass(frozen=True)
@@ -196,6 +234,11 @@ def made(store: Path, *, strict: bool = True, **settings: Any) -> Iterator[Mirro
         yield Mirror(archive, store, **settings)
 
 
+def archive_at(port: int = 0, s3_port: int = 0) -> DemoArchive:
+    """One that is the same each time it is filled alike, but for its addresses."""
+    return DemoArchive(strict=True, start=START, seed=1, port=port, s3_port=s3_port)
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     """The plain static server that comes with Python, as the README starts it; its address."""
@@ -331,12 +374,32 @@ def mirror(tmp_path: Path) -> Iterator[Mirror]:
         yield mirror
 
 
+@pytest.fixture(scope="session")
+def filled_once(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[int]]:
+    """A store, and the ports of the archive that it mirrors."""
+    store = tmp_path_factory.mktemp("filled") / "store"
+    with archive_at() as archive:
+        mirror = Mirror(archive, store)
+        fill(mirror)
+        mirror.sync()
+        return store, [urlsplit(url).port or 0 for url in (archive.api_url, archive.s3_endpoint)]
+
+
 @pytest.fixture
-def filled(mirror: Mirror) -> Mirror:
-    """The same with two versions and a draft, synced."""
-    fill(mirror)
-    mirror.sync()
-    return mirror
+def filled(filled_once: tuple[Path, list[int]], tmp_path: Path) -> Iterator[Mirror]:
+    """A mirror of one's own with two versions and a draft, synced: a copy, at the addresses that are recorded in it."""
+    store, ports = filled_once
+    try:
+        archive = archive_at(*ports)
+        shutil.copytree(store, tmp_path / "store", symlinks=True)
+    except OSError:  # somebody has that port by now
+        archive = archive_at()
+    with archive:
+        mirror = Mirror(archive, tmp_path / "store")
+        fill(mirror)
+        if not mirror.store.exists():
+            mirror.sync()
+        yield mirror
 
 
 @pytest.fixture

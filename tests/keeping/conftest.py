@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from click.testing import CliRunner
@@ -37,6 +40,13 @@ FILES = {
 POPULATE = "from mirror.cli.populate import populate; populate()"
 
 
+Fill = Callable[[Any], None]
+"""Puts more into the archive of a mirror, the same every time."""
+
+
+def nothing_more(_: Any) -> None: ...
+
+
 def key_of(path: str, body: bytes) -> str:
     return sha256e_key(path, len(body), sha256(body).hexdigest())
 
@@ -57,16 +67,19 @@ class Said:
 
 @dataclass
 class Mirror:
-    """An archive with one Dandiset, and its mirror."""
+    """An archive with one Dandiset, and its mirror, which is made if it is not there."""
 
     archive: DemoArchive
     folder: Path
-    more: dict[str, Any] = field(default_factory=dict)
+    more: dict[str, Any]
+    fill: Fill
 
     def __post_init__(self) -> None:
         self.one = self.archive.create_dandiset("Ripples")
         self.archive.add_assets(self.one, [*FILES.items(), ("README.md", b"# Read\n")])
-        self.sync()
+        self.fill(self)
+        if not self.folder.exists():
+            self.sync()
 
     def settings(self, **more: Any) -> Settings:
         where = {"instance": "demo-dandi", "api_url": self.archive.api_url, "s3_endpoint": self.archive.s3_endpoint}
@@ -132,21 +145,52 @@ class Mirror:
         return place.read_bytes()
 
 
-@pytest.fixture
-def archive() -> Iterator[DemoArchive]:
-    with DemoArchive(start=START, seed=1) as archive:
-        yield archive
+class Originals:
+    """Mirrors that are made once, each with its archive. Tests have copies, at the addresses that are recorded in
+    them: an archive with the same start and seed, filled alike, is the same archive."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, tuple[Path, int, int]] = {}
+
+    @contextmanager
+    def copied(self, to: Path, fill: Fill, more: dict[str, Any]) -> Iterator[Mirror]:
+        folder, port, s3_port = self._original(fill, more)
+        shutil.copytree(folder, to, symlinks=True)
+        try:
+            archive = DemoArchive(start=START, seed=1, port=port, s3_port=s3_port)
+        except OSError:  # somebody has that port by now: made anew, at another
+            shutil.rmtree(to)
+            archive = DemoArchive(start=START, seed=1)
+        with archive:
+            yield Mirror(archive, to, more, fill)
+
+    def _original(self, fill: Fill, more: dict[str, Any]) -> tuple[Path, int, int]:
+        name = f"{fill.__qualname__} {json.dumps(more)}"
+        if name not in self._made:
+            folder = self._folder / str(len(self._made)) / "mirror"
+            with DemoArchive(start=START, seed=1) as archive:
+                Mirror(archive, folder, more, fill)
+                ports = [urlsplit(url).port for url in (archive.api_url, archive.s3_endpoint)]
+            self._made[name] = folder, ports[0] or 0, ports[1] or 0
+        return self._made[name]
+
+
+@pytest.fixture(scope="session")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Originals:
+    return Originals(tmp_path_factory.mktemp("originals"))
 
 
 @pytest.fixture
-def mirror(archive: DemoArchive, tmp_path: Path) -> Mirror:
-    return Mirror(archive, tmp_path / "mirror")
+def mirror_with(originals: Originals, tmp_path: Path) -> Iterator[Callable[..., Mirror]]:
+    """A mirror with more in its archive, or with other settings."""
+    with ExitStack() as stack:
+        yield lambda fill=nothing_more, **more: stack.enter_context(originals.copied(tmp_path / "mirror", fill, more))
 
 
 @pytest.fixture
-def mirror_with(archive: DemoArchive, tmp_path: Path) -> Callable[..., Mirror]:
-    """A mirror with other settings."""
-    return lambda **more: Mirror(archive, tmp_path / "mirror", more)
+def mirror(mirror_with: Callable[..., Mirror]) -> Mirror:
+    return mirror_with()
 
 
 @pytest.fixture(name="key_of", scope="session")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-import time
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mirror.demo.faults import Fault, Status
+from mirror.demo.web import Answer, Request, Response
 from mirror.errors import Stopped
 from mirror.keeping.books import Books
 from mirror.keeping.keeping import Kept, keep
+from mirror.keeping.populating import Populator
 from mirror.store import contents
 from mirror.store.locations import annex_uuid
 from mirror.store.room import Room
@@ -22,6 +25,19 @@ ALL = {"versions": "draft"}
 def kept(mirror: Any, *rules: dict[str, Any], **more: Any) -> Kept:
     """What the daemon's job makes of these rules."""
     return keep(mirror.settings(content=list(rules)), **more)
+
+
+class Silent(Fault):
+    """No answer until it is over, at the latest after half a minute."""
+
+    def __init__(self) -> None:
+        self.asked, self.over = threading.Event(), threading.Event()
+
+    def apply(self, request: Request, answer: Answer) -> Response:
+        self.asked.set()
+        if not self.over.wait(30):
+            self.over.set()
+        return answer(request)
 
 
 def forget(mirror: Any, path: str) -> None:
@@ -123,8 +139,6 @@ def test_a_copy_stays_when_the_archive_has_only_an_older_version_of_it(mirror: A
 
 
 def test_nothing_is_given_up_while_the_archive_does_not_answer(mirror: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from mirror.demo.faults import Status
-
     monkeypatch.setattr("mirror.archive.http.FIRST_WAIT", 0.0)
     kept(mirror, ALL)
     mirror.archive.s3_faults.add(Status(503), path="/blobs/", times=None)
@@ -277,17 +291,23 @@ def test_it_can_be_stopped_while_it_finds_out_what_is_asked_for(mirror: Any, mon
 def test_it_can_be_stopped_while_the_disk_is_full_and_much_is_under_way(
     mirror: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from mirror.demo.faults import Slow
-
-    slow, too_large = bytes(30 << 20), bytes(40 << 20)
+    slow, too_large = bytes(3 << 20), bytes(4 << 20)
     mirror.archive.add_assets(mirror.one, [("sub-9/slow.dat", slow), ("sub-9/too-large.dat", too_large)])
     mirror.sync()
-    mirror.archive.s3_faults.add(Slow(1.5), path="/blobs/", times=None)
+    silent, finish, is_full = Silent(), Populator._finish_what_is_under_way, threading.Event()
+
+    def finished(populator: Populator) -> None:
+        is_full.set()
+        finish(populator)
+
+    mirror.archive.s3_faults.add(silent, path=mirror.archive.asset(mirror.one, "sub-9/slow.dat").blob.key, times=None)
     monkeypatch.setattr("mirror.keeping.populating._LEFT_FREE", 0)
-    monkeypatch.setattr("mirror.keeping.populating.room_at", lambda _: Room(35 << 20, None))
-    began = time.monotonic()
+    monkeypatch.setattr("mirror.keeping.populating.room_at", lambda _: Room(5 << 20, None))
+    monkeypatch.setattr(Populator, "_finish_what_is_under_way", finished)
     with pytest.raises(Stopped):
-        kept(mirror, ALL, stop=lambda: time.monotonic() - began > 3)
+        kept(mirror, ALL, stop=lambda: is_full.is_set() and silent.asked.is_set())
+    assert not silent.over.is_set()
+    silent.over.set()
     assert len(slow) not in mirror.held().values()
 
 
@@ -309,3 +329,39 @@ def test_giving_up_that_was_killed_leaves_to_no_rule_what_is_asked_for_otherwise
     monkeypatch.undo()
     kept(mirror)
     assert sorted(mirror.held().values()) == [3, 5]
+
+
+def test_a_path_that_only_some_versions_have_is_given_up_of_those(mirror: Any) -> None:
+    mirror.archive.publish(mirror.one)
+    mirror.archive.add_assets(mirror.one, [("sub-3/e.nwb", b"later")])
+    mirror.sync()
+    mirror.populate(f"{mirror.one}/sub-3")
+    assert mirror.populate("--drop", f"{mirror.one}/sub-3").code == 0
+    assert mirror.held() == {}
+    assert "sub-9" in str(mirror.populate("--drop", f"{mirror.one}/sub-9").error)
+
+
+def test_a_dry_run_of_the_rules_tells_of_what_cannot_be_read(mirror: Any) -> None:
+    packs = mirror.store.repository(mirror.one).path / "objects" / "pack"
+    packs.rename(packs.with_name("elsewhere"))
+    packs.mkdir()
+    said = mirror.populate("--dry-run", content=[ALL])
+    assert said.lines[0].startswith(f"note: cannot be read: {mirror.one}")
+
+
+def test_zarrs_that_the_rules_pass_over_are_counted(mirror_with: Any) -> None:
+    mirror = mirror_with(zarr={"hold": "manifest"})
+    mirror.archive.add_zarr(mirror.one, "sub-1/image.zarr", {"0/0": b"chunk"})
+    mirror.sync()
+    assert any("passed over: 1" in line for line in mirror.populate("--dry-run", content=[ALL]).lines)
+
+
+def test_giving_up_can_be_stopped_while_the_archive_is_silent(mirror: Any) -> None:
+    kept(mirror, ALL)
+    silent = Silent()
+    mirror.archive.s3_faults.add(silent, path="/blobs/", times=None)
+    with pytest.raises(Stopped):
+        kept(mirror, {**ALL, "budget": "0B"}, stop=silent.asked.is_set)
+    assert not silent.over.is_set()
+    silent.over.set()
+    assert len(mirror.held()) == 4

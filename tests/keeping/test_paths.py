@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.keeping.paths import matcher
+from mirror.keeping.paths import matcher, may_hold
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size=1)
 PATHS = st.lists(NAMES, min_size=1, max_size=4).map("/".join)
@@ -40,3 +40,29 @@ def test_any_of_several_will_do_and_none_means_all() -> None:
 def test_a_path_always_means_itself_whatever_is_in_its_name(path: str) -> None:
     assert matcher([path])(path)
     assert matcher([path])(f"{path}/more")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "may", "may_not"),
+    [
+        ("sub-1/a.nwb", ["sub-1"], ["sub-1/a.zarr", "sub-2"]),
+        ("sub-*/*.zarr/0", ["sub-1", "sub-1/a.zarr", "sub-1/a.zarr/0/1"], ["sub-1/a.zarr/1", "x"]),
+        ("sub-1/**/.zattrs", ["sub-1/a.zarr", "sub-1/b/c.zarr/0"], ["sub-2/a.zarr"]),
+        ("sub-1", ["sub-1/a.zarr"], ["sub-10/a.zarr"]),
+    ],
+)
+def test_folders_that_cannot_hold_what_is_meant_are_told_apart(
+    pattern: str, may: list[str], may_not: list[str]
+) -> None:
+    holds = may_hold([pattern])
+    assert [folder for folder in [*may, *may_not] if holds(folder)] == may
+
+
+PATTERNS = st.lists(st.text("ab*?", min_size=1, max_size=4), min_size=1, max_size=4).map("/".join)
+SHORT = st.lists(st.text("ab*?", min_size=1, max_size=3), min_size=1, max_size=5)
+
+
+@given(PATTERNS, SHORT)
+def test_no_folder_above_what_is_meant_is_passed_over(pattern: str, names: list[str]) -> None:
+    if matcher([pattern])("/".join(names)):
+        assert all(may_hold([pattern])("/".join(names[:depth])) for depth in range(1, len(names)))

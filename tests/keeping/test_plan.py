@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.annex.keys import sha256e_key
-from mirror.keeping.plan import Amount, Plan
+from mirror.errors import NoRoom
+from mirror.keeping.plan import _SCHEMA, Amount, Plan
 from mirror.store.version_keys import VersionKey
 
 
@@ -54,6 +55,13 @@ def test_what_an_earlier_rule_took_costs_nothing(plan: Plan) -> None:
     assert paths(plan) == ["1.dat", "2.dat", "1.dat"]
     assert plan.asks_for("e", one(1, 10).key)
     assert not plan.asks_for("f", one(1, 10).key)
+
+
+def test_a_disk_without_room_is_told_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mirror.keeping.plan._SCHEMA", f"{_SCHEMA} PRAGMA max_page_count = 20;")
+    with Plan(tmp_path) as plan, pytest.raises(NoRoom):
+        plan.ask([one(number, 10) for number in range(2000)])
+    assert not list(tmp_path.iterdir())
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 50), st.sampled_from("de"))), st.integers(0, 300))

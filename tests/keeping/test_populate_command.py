@@ -41,6 +41,13 @@ def test_options_that_contradict_each_other_are_refused(mirror: Any) -> None:
         assert getattr(done.exception, "exit_code", None) == 2
 
 
+def test_giving_up_is_never_only_tried_and_done_all_the_same(mirror: Any) -> None:
+    typed(mirror, mirror.one)
+    done = typed(mirror, mirror.one, "--drop", "--dry-run")
+    assert getattr(done.exception, "exit_code", None) == 2
+    assert len(mirror.held()) == 4
+
+
 def test_help_tells_how_to_name_things() -> None:
     said = CliRunner().invoke(command.populate, ["--help"]).stdout
     assert "populate --drop 000003" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,18 @@ from mirror.store import contents
 BODY = b"not for everybody yet"
 
 
-@pytest.fixture
-def token(archive: Any, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setenv(token_variable("demo-dandi"), archive.token)
-    return str(archive.token)
-
-
-@pytest.fixture
-def mirror(mirror_with: Callable[..., Any], token: str) -> Any:  # noqa: ARG001 - it is in the environment
-    """A mirror with a Dandiset under embargo, `closed`, that has a file of its own, one that is public, and a Zarr."""
-    mirror = mirror_with(select={"embargoed": True})
+def with_a_closed_one(mirror: Any) -> None:
+    os.environ[token_variable("demo-dandi")] = mirror.archive.token
     mirror.closed = mirror.archive.create_dandiset("Secret", embargoed=True)
     mirror.archive.add_assets(mirror.closed, [("sub-1/secret.nwb", BODY), ("sub-1/known.nwb", b"three")])
     mirror.zarr_id = mirror.archive.add_zarr(mirror.closed, "sub-1/a.zarr", {"0/0": b"a chunk", "0/1": b"another"})
-    mirror.sync()
-    return mirror
+
+
+@pytest.fixture
+def mirror(mirror_with: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A mirror with a Dandiset under embargo, `closed`, that has a file of its own, one that is public, and a Zarr."""
+    monkeypatch.setenv(token_variable("demo-dandi"), "")  # it is taken back afterwards
+    return mirror_with(with_a_closed_one, select={"embargoed": True})
 
 
 def closed_id(mirror: Any) -> str:
@@ -45,7 +43,8 @@ def test_it_comes_by_the_api_and_stays_on_the_closed_side(mirror: Any, key_of: A
     assert mirror.store.private in mirror.store.repository(mirror.closed).path.parents
 
 
-def test_nothing_public_tells_of_it(mirror: Any, key_of: Any, token: str) -> None:
+def test_nothing_public_tells_of_it(mirror: Any, key_of: Any) -> None:
+    token = mirror.archive.token
     mirror.populate(mirror.closed)
     keep(mirror.settings(content=[{"versions": "draft"}]))
     key = key_of("secret.nwb", BODY)

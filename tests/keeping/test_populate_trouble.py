@@ -154,15 +154,14 @@ def test_killed_at_any_instant_it_goes_on_where_it_was(mirror: Any, how: signal.
     bodies = {f"sub-8/{number}.dat": bytes([number]) * 1000 for number in range(200)}
     mirror.archive.add_assets(mirror.one, list(bodies.items()))
     mirror.sync()
-    mirror.archive.s3_faults.add(Slow(0.02), path="/blobs/")
+    mirror.archive.s3_faults.add(Slow(0.05), path="/blobs/", times=None)
     mirror.populate(f"{mirror.one}/sub-1")
-    rounds = 0
-    while rounds < 4:
-        process = mirror.populating(mirror.one)
-        time.sleep(0.9 + 0.15 * rounds)
+    for more in (1, 30, 60):
+        before, process = mirror.asked(), mirror.populating(mirror.one)
+        while mirror.asked() < before + more and process.poll() is None:
+            time.sleep(0.005)
         process.send_signal(how)
-        process.wait()
-        rounds += 1
+        assert process.wait() != 0, "it was under way"
         folder = mirror.store.repository(mirror.one).path
         assert all(is_content_of(key, contents.place_of(folder, key)) for key, _ in contents.held(folder))
     mirror.archive.s3_faults.clear()

@@ -170,3 +170,15 @@ def test_held_tells_keys_and_sizes_and_nothing_half_copied(repository: Path, tmp
 def test_what_is_no_name_of_a_file_is_no_key(repository: Path, key: str) -> None:
     with pytest.raises(StoreError, match="not a key"):
         contents.place_of(repository, key)
+
+
+def test_what_cannot_be_looked_at_is_not_taken_to_be_gone(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(path: Any, **more: Any) -> os.stat_result:
+        if str(path).startswith(str(repository)):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, **more)
+
+    real = os.stat
+    monkeypatch.setattr(os, "stat", broken)
+    with pytest.raises(StoreError, match="Input/output error"):
+        contents.has(repository, "MD5E-s1--" + "0" * 32)

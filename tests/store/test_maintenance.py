@@ -14,6 +14,7 @@ import pytest
 
 from mirror.errors import Stopped
 from mirror.git.repository import KEEP_SECONDS, PACK_LIMIT, Repository
+from mirror.store.content_book import ContentBook, book_path
 from mirror.store.files import bytes_on_disk
 from mirror.store.frontier import PublishedMark
 from mirror.store.index import Index
@@ -246,6 +247,18 @@ def test_a_damaged_catalogue_is_and_superdatasets_are_looked_at_again(store: Sto
     assert store.published() is None
     assert not store.catalogue_path.exists()
     assert _maintained(store).catalogue == "ok"
+
+
+def test_a_damaged_book_of_contents_is_thrown_away_on_either_side(store: Store) -> None:
+    store.closed_side.state.mkdir(parents=True, exist_ok=True)
+    for side in store.sides():
+        with ContentBook(book_path(side)):
+            pass
+        (book_path(side)).write_bytes(b"garbage" * 1000)
+    assert len(list(store.sides())) == 2
+    maintained = _maintained(store)
+    assert maintained.problems == ()
+    assert [book_path(side).exists() for side in store.sides()] == [False, False]
 
 
 def test_what_is_no_sqlite_file_is_thrown_away(store: Store) -> None:

@@ -9,27 +9,26 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from mirror.config_keeping import BackupRemote
 from mirror.errors import MirrorError
 from mirror.git.bare import create_bare
 from mirror.git.process import command, environment
 from mirror.git.repository import Repository
+from mirror.keeping.backup.conversation import Conversation, Said, told
 from mirror.keeping.backup.lists import Copy, Result
 from mirror.keeping.backup.logs import FIRST_SAID, KEPT_LOGS, REMOTE_LOG, line_of
 from mirror.store.contents import drop, share
 from mirror.store.locations import ANNEX, note_locations
 
-_LONGEST_TOLD = 300
+RUNNING = "running"
+"""beside the repository: the file that tells which git-annex is at work"""
 _AHEAD_OF_JOBS, _MOST_AHEAD = 16, 256
 """keys given to git-annex for each that it works on, so that it never waits for us; all of them fit into a pipe"""
+_GONE = "its content is no longer in the store, or only under embargo"
 
 # An address within one's own network is what a backup often has; git-annex warns of those because anybody's dataset
 # may name one, while this one was named by whoever runs the mirror.
@@ -50,15 +49,6 @@ class Answer(NamedTuple):
     copy: Copy
     result: Result
     error: str | None = None
-
-
-class _Said(msgspec.Struct, frozen=True, rename={"errors": "error-messages"}):
-    """A line of what git-annex prints."""
-
-    key: str | None = None
-    success: bool | None = None
-    note: str = ""
-    errors: tuple[str, ...] = ()
 
 
 class CopyingAnnex:
@@ -94,22 +84,25 @@ class CopyingAnnex:
     def _options(self) -> dict[str, str]:
         return {"encryption": "none", **self._remote.options, "embedcreds": "no"}
 
-    def copy(self, copies: Iterable[tuple[Copy, Path]], jobs: int) -> Iterator[Answer]:
+    def copy(self, copies: Iterable[tuple[Copy, Path]], jobs: int) -> Generator[Answer, None, None]:
         """Copy these contents from these files, several at once; an answer for each, in whatever order.
 
         Those that the remote has already are not copied.
         """
         arguments = ("--batch-keys", f"--to={self._remote.name}", f"-J{jobs}", "--json", "--json-error-messages")
-        with _Conversation(self._command("copy", *arguments), self.path) as talk:
+        with self._conversation("copy", *arguments) as talk:
             yield from self._copied(talk, copies, min(jobs * _AHEAD_OF_JOBS, _MOST_AHEAD))
 
-    def _copied(self, talk: _Conversation, copies: Iterable[tuple[Copy, Path]], ahead: int) -> Iterator[Answer]:
+    def _copied(self, talk: Conversation, copies: Iterable[tuple[Copy, Path]], ahead: int) -> Iterator[Answer]:
         waiting: dict[str, Copy] = {}
         for copy, file in copies:
             try:
                 share(self.path, copy.key, file, settled=False)
             except FileNotFoundError:
-                yield Answer(copy, "failed", "its content is no longer in the store")
+                yield Answer(copy, "failed", _GONE)
+                continue
+            except OSError as error:
+                yield Answer(copy, "failed", f"its content cannot be read: {error.strerror or error}")
                 continue
             waiting[copy.key] = copy
             talk.say(copy.key)
@@ -124,20 +117,20 @@ class CopyingAnnex:
         for copy in waiting.values():
             yield Answer(copy, "failed", reason)
 
-    def _answer(self, waiting: dict[str, Copy], said: _Said) -> Iterator[Answer]:
+    def _answer(self, waiting: dict[str, Copy], said: Said) -> Iterator[Answer]:
         copy = waiting.pop(said.key, None) if said.key is not None else None
         if copy is None or said.success is None:
             return
         drop(self.path, copy.key)
         if not said.success:
-            yield Answer(copy, "failed", _told([*said.errors, said.note]))
+            yield Answer(copy, "failed", told([*said.errors, said.note]))
         else:
             # It says where it copies to when it does.
             yield Answer(copy, "copied" if f"to {self._remote.name}..." in said.note else "there")
 
     def has(self, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
         """Whether the remote has each of these keys, by its own word; MirrorError when it cannot be asked."""
-        with _Conversation(self._command("checkpresentkey", "--batch", self._remote.name), self.path) as talk:
+        with self._conversation("checkpresentkey", "--batch", self._remote.name) as talk:
             for key in keys:
                 talk.say(key)
                 # It says no as well when it does not know: that is asked for once more, alone.
@@ -146,9 +139,7 @@ class CopyingAnnex:
     def _has(self, key: str) -> bool:
         done = self._run("checkpresentkey", key, self._remote.name)
         if done.returncode not in (0, 1):
-            raise MirrorError(
-                f"the remote {self._remote.name} cannot be asked for {key}: {_told([_text(done.stderr)])}"
-            )
+            raise MirrorError(f"the remote {self._remote.name} cannot be asked for {key}: {told([_text(done.stderr)])}")
         return done.returncode == 0
 
     def learnt(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes, bytes]]:
@@ -167,7 +158,7 @@ class CopyingAnnex:
     def _annex(self, *args: str) -> None:
         done = self._run(*args)
         if done.returncode != 0:
-            said = _told([_text(done.stderr) or _text(done.stdout)])
+            said = told([_text(done.stderr) or _text(done.stdout)])
             raise MirrorError(
                 f"the backup {self._remote.name} cannot be used: {said}",
                 hint="is the place there, and are the secrets for it in the environment?",
@@ -178,6 +169,9 @@ class CopyingAnnex:
             self._command(*args), cwd=self.path, env=_environment(), stdin=subprocess.DEVNULL, capture_output=True
         )
 
+    def _conversation(self, *args: str) -> Conversation:
+        return Conversation(self._command(*args), self.path, _environment(), self.path.with_name(RUNNING))
+
     def _command(self, *args: str) -> list[str]:
         return command(self.path, "annex", *args)
 
@@ -187,73 +181,12 @@ class CopyingAnnex:
         ).stdout
 
 
-class _Conversation:
-    """A process that is given a key a line, and answers by lines. A context manager; leaving it ends the process."""
-
-    def __init__(self, cmd: list[str], cwd: Path) -> None:
-        # A file, not a pipe: nobody reads it meanwhile, and a full pipe would stop it.
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            cmd, cwd=cwd, env=_environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._stderr
-        )
-
-    def __enter__(self) -> _Conversation:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.end()
-        if kind is not None:
-            self._process.terminate()
-        self._process.wait()
-        self._out.close()
-        self._stderr.close()
-
-    @property
-    def _out(self) -> IO[bytes]:
-        assert self._process.stdout is not None
-        return self._process.stdout
-
-    def say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # that it ended is heard next
-            self._process.stdin.write(f"{line}\n".encode())
-            self._process.stdin.flush()
-
-    def line(self) -> bytes:
-        return self._out.readline().strip()
-
-    def hear(self) -> _Said | None:
-        """What it says next; None when it has ended."""
-        while line := self._out.readline():
-            if line.strip():
-                return msgspec.json.decode(line, type=_Said)
-        return None
-
-    def end(self) -> None:
-        """Nothing more will be asked."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-
-    def complaint(self) -> str:
-        self._process.wait()
-        self._stderr.seek(0)
-        said = self._stderr.read().decode(errors="replace")
-        return _told([said]) or f"git-annex ended with {self._process.returncode} and said nothing"
-
-
 def _environment() -> dict[str, str]:
     """git-annex reads the secrets of remotes from there, which are not those of archives and hosts."""
     aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
     kept = {name: os.environ[name] for name in _OPERATORS if name in os.environ}
     given = {key: value for key, value in environment().items() if key not in _OPERATORS}
     return given | aws | kept
-
-
-def _told(said: Iterable[str]) -> str:
-    """What git-annex said, as one line that is not too long."""
-    text = " ".join(" ".join(said).split())
-    return text if len(text) <= _LONGEST_TOLD else f"{text[:_LONGEST_TOLD]}…"
 
 
 def _text(output: bytes) -> str:

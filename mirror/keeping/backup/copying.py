@@ -24,7 +24,8 @@ from mirror.annex.keys import parse_key
 from mirror.config_keeping import BackupRemote
 from mirror.errors import MirrorError, NoRoom, Stopped, UsageError
 from mirror.git.files import make_folders
-from mirror.keeping.backup.annex import Answer, CopyingAnnex
+from mirror.keeping.backup.annex import RUNNING, Answer, CopyingAnnex
+from mirror.keeping.backup.conversation import end_what_runs
 from mirror.keeping.backup.datasets import Dataset, all_datasets, named_datasets, recorded
 from mirror.keeping.backup.lists import Copy, CopyList, Tally
 from mirror.keeping.backup.logs import backup_uuid
@@ -125,15 +126,24 @@ def back_up(
 @contextmanager
 def _scratch(store: Store, remote: BackupRemote) -> Iterator[Path]:
     """A folder that nobody else can look into, on the store's disk: content is linked into it."""
+    name = f"backup.{remote.name}"
+    for side in store.sides():  # on either: a remote may have become one for what is under embargo
+        _clear(side.temporary / name)
     parent = store.side(private=remote.private and store.closed_side.exists).temporary
     make_folders(parent)
-    folder = parent / f"backup.{remote.name}"
-    shutil.rmtree(folder, ignore_errors=True)  # a dead one left it: the lock is ours
+    folder = parent / name
     folder.mkdir(mode=0o700)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _clear(folder: Path) -> None:
+    """Clear away what a dead one left, and end its git-annex: the lock is ours."""
+    end_what_runs(folder / RUNNING)
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 @dataclass
@@ -291,11 +301,12 @@ class _Backup:
         }
 
     def _copy(self, annex: CopyingAnnex, batch: Sequence[Copy]) -> None:
-        for answer in annex.copy(self._files(batch), self.jobs):
-            self.teller.done(answer.copy.size)
-            self.copies.say([(answer.copy.number, answer.result, answer.error)])
-            self._mind(answer)
-            self._go_on()
+        with closing(annex.copy(self._files(batch), self.jobs)) as answers:  # then it has ended, whatever happens
+            for answer in answers:
+                self.teller.done(answer.copy.size)
+                self.copies.say([(answer.copy.number, answer.result, answer.error)])
+                self._mind(answer)
+                self._go_on()
 
     def _mind(self, answer: Answer) -> None:
         """Break off where one fails after the other."""
@@ -308,10 +319,16 @@ class _Backup:
     def _files(self, batch: Sequence[Copy]) -> Iterator[tuple[Copy, Path]]:
         for copy in batch:
             self.teller.doing(copy.key)
-            holders = (self.store.dataset(dataset_id).path for dataset_id in self.copies.holders(copy.number))
+            holders = map(self._folder, self.copies.holders(copy.number))
             file = next((file for path in holders if (file := found(path, copy.key)) is not None), None)
             # Where it is gone meanwhile, the copying tells.
             yield copy, file if file is not None else self.scratch / "gone"
+
+    def _folder(self, dataset_id: str) -> Path:
+        """Where a dataset is that may be copied from; of one that has come under embargo meanwhile, where it was."""
+        if self.remote.private:
+            return self.store.dataset(dataset_id).path
+        return self.store.open_side.folder(dataset_id)
 
     # --- recording ---
 

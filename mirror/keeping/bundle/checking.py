@@ -8,11 +8,12 @@ import re
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple, NoReturn
 
 import msgspec
 
@@ -31,6 +32,7 @@ from mirror.keeping.bundle.making import (
 from mirror.keeping.bundle.target import Digests, copied, read_through
 from mirror.keeping.bundle.words import FORMAT, BundleFacts
 from mirror.keeping.telling import SILENT, Teller
+from mirror.store.room import no_room_of
 from mirror.store.state import StoreFacts
 from mirror.store.store import Store
 from mirror.store.version_keys import commit_keys
@@ -60,35 +62,61 @@ def verify_bundle(path: Path, *, teller: Teller = SILENT) -> Verified:
     with tempfile.TemporaryDirectory(prefix="dandi-mirror-") as folder, closing(_Listing(Path(folder))) as listing:
         work = _Verifying(Path(folder), listing, teller)
         try:
-            for name, file in _members(path):
-                work.read(name, file)
+            for member in _members(path):
+                work.read(member)
         except tarfile.TarError as error:
             raise MirrorError(f"{path} is no tar file, or is cut short: {error}") from None
         work.check()
         return Verified(work.facts, listing.count(), tuple(work.problems), work.further)
 
 
-def _members(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+class _Member(NamedTuple):
+    """A file of a bundle."""
+
+    name: str
+    open: Callable[[], IO[bytes]]
+    """`OSError` where it cannot be read, or is no file but something else"""
+
+
+def _members(path: Path) -> Iterator[_Member]:
     """The files of a bundle, one after the other."""
     return _in_folder(path) if path.is_dir() else _in_tar(path)
 
 
-def _in_folder(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    for folder, folders, names in os.walk(path):
+def _in_folder(path: Path) -> Iterator[_Member]:
+    errors: list[OSError] = []
+    for folder, folders, names in os.walk(path, onerror=errors.append):
         folders.sort()
         for name in sorted(names):
             file = Path(folder, name)
-            with file.open("rb") as reader:
-                yield file.relative_to(path).as_posix(), reader
+            yield _Member(file.relative_to(path).as_posix(), partial(_opened, file))
+    for error in errors:
+        yield _Member(f"{os.path.relpath(error.filename, path)}/", partial(_raise, error))
 
 
-def _in_tar(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
+def _in_tar(path: Path) -> Iterator[_Member]:
     with tarfile.open(path, "r|") as tar:
         for member in tar:
-            reader = tar.extractfile(member)
-            if reader is not None:
-                yield member.name.partition("/")[2], reader
+            if not member.isdir():
+                yield _Member(member.name.partition("/")[2], partial(_extracted, tar, member))
             tar.members = []  # type: ignore[attr-defined]  # it would remember a million of them
+
+
+def _opened(file: Path) -> IO[bytes]:
+    if not file.is_file():
+        raise OSError("not a file")
+    return file.open("rb")
+
+
+def _extracted(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
+    reader = tar.extractfile(member) if member.isreg() else None
+    if reader is None:
+        raise OSError("not a file")
+    return reader
+
+
+def _raise(error: OSError) -> NoReturn:
+    raise error
 
 
 class _Listing:
@@ -107,17 +135,19 @@ class _Listing:
     def close(self) -> None:
         self._db.close()
 
-    def add(self, name: str, sha256: str) -> None:
+    def add(self, name: str, sha256: str | None) -> None:
+        """None: it cannot be read."""
         self._db.execute("INSERT OR REPLACE INTO files (name, sha256) VALUES (?, ?)", (name, sha256))
 
     def has(self, name: str) -> bool:
         return self._db.execute("SELECT 1 FROM files WHERE name = ?", (name,)).fetchone() is not None
 
-    def listed(self, name: str) -> str | None:
-        """A file that the checksums name: its own checksum, None where there is no such file."""
+    def listed(self, name: str) -> tuple[str | None] | None:
+        """A file that the checksums name: its own checksum; None where there is no such file."""
+        found: tuple[str | None] | None
         found = self._db.execute("SELECT sha256 FROM files WHERE name = ?", (name,)).fetchone()
         self._db.execute("UPDATE files SET listed = 1 WHERE name = ?", (name,))
-        return found[0] if found else None
+        return found
 
     def unlisted(self) -> Iterator[str]:
         rows = self._db.cursor().execute("SELECT name FROM files WHERE NOT listed AND name <> ? ORDER BY name", (SUMS,))
@@ -155,17 +185,27 @@ class _Verifying:
 
     # --- what is read once ---
 
-    def read(self, name: str, file: IO[bytes]) -> None:
+    def read(self, member: _Member) -> None:
         """One file of the bundle."""
-        self._teller.doing(name)
-        if name in _READ_HERE or name.startswith(f"{GIT}/"):
-            digests = self._keep(name, file)
-        elif name.startswith(f"{ANNEX}/"):
-            digests = self._content(name, file)
-        else:
-            digests = read_through(file)
-        self._listing.add(name, digests.sha256)
+        self._teller.doing(member.name)
+        try:
+            with member.open() as file:
+                digests = self._digests(member.name, file)
+        except OSError as error:
+            if no_room_of(error) is not None:
+                raise
+            self._complain(f"{member.name} cannot be read: {error.strerror or error}")
+            self._listing.add(member.name, None)
+            return
+        self._listing.add(member.name, digests.sha256)
         self._teller.done(digests.size)
+
+    def _digests(self, name: str, file: IO[bytes]) -> Digests:
+        if name in _READ_HERE or name.startswith(f"{GIT}/"):
+            return self._keep(name, file)
+        if name.startswith(f"{ANNEX}/"):
+            return self._content(name, file)
+        return read_through(file)
 
     def _keep(self, name: str, file: IO[bytes]) -> Digests:
         place = self._folder / name
@@ -208,9 +248,9 @@ class _Verifying:
                 found = _SUM(line)
                 if found is None:
                     self._complain(f"{SUMS}: not a checksum: {line[:100]!r}")
-                elif (sha256 := self._listing.listed(found[2])) is None:
+                elif (known := self._listing.listed(found[2])) is None:
                     self._complain(f"{found[2]} is missing")
-                elif sha256 != found[1]:
+                elif known[0] not in (found[1], None):  # None was told
                     self._complain(f"{found[2]}: not as its checksum says")
         for name in self._listing.unlisted():
             self._complain(f"{name} is not in {SUMS}")

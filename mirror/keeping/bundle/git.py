@@ -9,7 +9,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from mirror.errors import GitError, StoreError
 from mirror.git.bare import create_bare
@@ -24,8 +24,10 @@ DRAFT, RELEASES = HEADS + "draft", HEADS + "releases"
 # Nothing is taken over from packs that are there, and one thread looks for deltas: then what comes out depends on the
 # objects alone (and on the version of git, and of its zlib).
 _SETTINGS = ("-c", "pack.compression=6", "-c", "core.bigFileThreshold=512m", "-c", "pack.writeBitmaps=false")
+# The packs of a Zarr of a million files need not be mapped into memory all at once.
+_FRUGAL = {"core.packedGitWindowSize": "1m", "core.packedGitLimit": "16m", "core.deltaBaseCacheLimit": "16m"}
 _PACK_OBJECTS = (
-    *("pack-objects", "--revs", "--stdout", "--quiet", "--delta-base-offset", "--threads=1"),
+    *("pack-objects", "--stdout", "--quiet", "--delta-base-offset", "--threads=1"),
     *("--no-reuse-delta", "--no-reuse-object", "--no-use-bitmap-index", "--window=10", "--depth=50"),
 )
 
@@ -51,8 +53,8 @@ def refs_of_version(repository: Repository, version: str, commit: Oid) -> Bundle
     refs = repository.refs()
     tags = {name: oid for name, oid in refs.items() if name.startswith(TAGS)}
     if version == "draft":
-        branches = {name: refs[name] for name in (DRAFT, RELEASES) if name in refs}
-        return BundleRefs(DRAFT, branches | tags)
+        # That of the plan, not what a sync has made of it since.
+        return BundleRefs(DRAFT, {name: oid for name, oid in refs.items() if name == RELEASES} | {DRAFT: commit} | tags)
     until = set(run_git(repository.path, "tag", "--merged", commit.hex()).decode().split())
     merged = {name: oid for name, oid in tags.items() if name.removeprefix(TAGS) in until}
     return BundleRefs(RELEASES, {RELEASES: commit} | merged)
@@ -66,7 +68,7 @@ def refs_of_zarr(repository: Repository) -> BundleRefs:
 
 def write_git_bundle(repository: Repository, scratch: Path, file: Path, refs: BundleRefs, contents: Contents) -> None:
     """Write the file; in `scratch` a repository is made for it."""
-    create_bare(scratch, head=refs.head, config={})
+    create_bare(scratch, head=refs.head, config=_FRUGAL)
     (scratch / "objects/info/alternates").write_text(f"{(repository.path / 'objects').resolve()}\n")
     borrower, annex = Repository(scratch), dict[str, Oid]()
     if (tip := repository.refs().get(ANNEX)) is not None:
@@ -79,25 +81,28 @@ def write_git_bundle(repository: Repository, scratch: Path, file: Path, refs: Bu
 def _write_bundle(repository: Path, file: Path, head: str, refs: Mapping[str, Oid]) -> None:
     lines = [f"{refs[head].hex()} HEAD", *(f"{refs[name].hex()} {name}" for name in sorted(refs))]
     oids = dict.fromkeys(refs[name].hex() for name in sorted(refs))
-    cmd = command(repository, *_SETTINGS, *_PACK_OBJECTS)
+    tips, objects = repository / "tips", repository / "to-be-packed"
+    tips.write_text("".join(f"{oid}\n" for oid in oids))
+    # One process after the other: of millions of objects, one that lists and packs them needs the memory of both.
+    with objects.open("wb") as out:
+        _run(command(repository, "rev-list", "--objects", "--stdin"), tips, out)
     with file.open("wb") as out:
         out.write("\n".join(["# v2 git bundle", *lines, "", ""]).encode())
         out.flush()
-        done = subprocess.run(
-            cmd,
-            input="\n".join([*oids, ""]).encode(),
-            stdout=out,
-            stderr=subprocess.PIPE,
-            env=environment(),
-            check=False,
-        )
+        _run(command(repository, *_SETTINGS, *_PACK_OBJECTS), objects, out)
+
+
+def _run(cmd: list[str], file: Path, out: IO[bytes]) -> None:
+    """A git command that reads a file."""
+    with file.open("rb") as given:
+        done = subprocess.run(cmd, stdin=given, stdout=out, stderr=subprocess.PIPE, env=environment(), check=False)
     if done.returncode != 0:
-        raise GitError(cmd, done.returncode, done.stderr.decode(errors="replace"), str(repository))
+        raise GitError(cmd, done.returncode, done.stderr.decode(errors="replace"), str(file.parent))
 
 
 def unpack_git_bundle(file: Path, path: Path) -> Repository:
     """A bare repository of all that a bundle has, every object of it looked at. `StoreError` where it is damaged."""
-    create_bare(path, head=DRAFT, config={"transfer.fsckObjects": "true"})
+    create_bare(path, head=DRAFT, config={**_FRUGAL, "transfer.fsckObjects": "true", "pack.threads": "1"})
     try:
         run_git(path, "bundle", "verify", "--quiet", str(file))
         run_git(path, "fetch", "--quiet", "--no-write-fetch-head", "--update-head-ok", str(file), "+refs/*:refs/*")

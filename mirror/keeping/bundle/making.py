@@ -18,13 +18,15 @@ is packed. No lock is taken: what vanishes from the store meanwhile is told as m
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
@@ -47,6 +49,8 @@ SUMS, FACTS, MISSING, README, CONNECT = "SHA256SUMS", "bundle.json", "missing.js
 GIT, ANNEX = "git", "annex"
 
 VERSION_FILE = b".dandi/version.json"
+
+_SCRATCH = "bundle-"
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,29 @@ def make_bundle(
 def _scratch(store: Store, *, private: bool) -> Iterator[Path]:
     """A folder for what is needed meanwhile; of what is under embargo, on the side that nobody else sees."""
     parent = store.side(private=private).temporary
-    folder = Path(tempfile.mkdtemp(prefix="bundle-", dir=parent if os.access(parent, os.W_OK) else None))
+    ours = os.access(parent, os.W_OK)
+    if ours:
+        _clear_away(parent)
+    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent if ours else None))
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
+
+
+def _clear_away(parent: Path) -> None:
+    """Delete what the dead left: they do not lock it any more."""
+    for folder in parent.glob(f"{_SCRATCH}*"):
+        with suppress(OSError):  # it is locked, or gone meanwhile, or somebody else's
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(descriptor)
 
 
 @dataclass(frozen=True)
@@ -169,32 +191,37 @@ class _Making:
         files, size = self._plan.amount()
         self._teller.total(files, size)
         planned = msgspec.json.encode(self._subject.facts(self._plan)).decode()
-        with opened(path, self._subject.seconds, planned, size) as target, self._sums.open("w") as self._out:
+        private = self._subject.embargoed
+        with (
+            opened(path, self._subject.seconds, planned, size, private=private) as target,
+            self._sums.open("w") as self._out,
+        ):
             self._put_content(target)
             facts = self._subject.facts(self._plan)
             self._put_datasets(target, facts.annex_uuid)
             self._put_words(target, facts)
             self._out.flush()
-            target.put(SUMS, self._sums)
+            with self._sums.open("rb") as source:
+                target.put(SUMS, source)
         return Bundled(path, facts)
 
     def _put_content(self, target: Target) -> None:
-        spoilt: dict[str, str] = {}
         for wanted in self._plan.wanted():
             self._teller.doing(wanted.key)
             if (reason := self._put_key(target, wanted)) is not None:
-                spoilt[wanted.key] = reason
+                self._plan.spoil(wanted.key, reason)
             self._teller.done(wanted.size)
-        self._plan.spoil(spoilt)
 
     def _put_key(self, target: Target, wanted: Wanted) -> str | None:
         """Take content over; the reason, where it is not what it should be."""
         name, md5 = place_of(wanted.key), needs_md5(wanted.key)
         known = target.known(name, md5=md5)
         if known is None or not is_content_of(wanted.key, known):
-            if not wanted.file.exists():
+            if (source := _opened(wanted.file)) is None:
+                target.discard(name)
                 return LACKING
-            known = target.put(name, wanted.file, md5=md5)
+            with source:
+                known = target.put(name, source, md5=md5)
         if not is_content_of(wanted.key, known):
             target.take_back()
             return DAMAGED
@@ -225,16 +252,27 @@ class _Making:
             with file.open("w") as out:
                 out.writelines(f"{json_line(missing._asdict())}\n" for missing in self._plan.missing())
             self._put(target, MISSING, file)
+        else:
+            target.discard(MISSING)
         told = msgspec.json.format(msgspec.json.encode(facts), indent=2).decode() + "\n"
         for name, text in ((FACTS, told), (CONNECT, connect_script(facts)), (README, readme(facts))):
             file.write_text(text)
             self._put(target, name, file)
 
     def _put(self, target: Target, name: str, file: Path) -> None:
-        self._sum(name, target.put(name, file))
+        with file.open("rb") as source:
+            self._sum(name, target.put(name, source))
 
     def _sum(self, name: str, digests: Digests) -> None:
         self._out.write(f"{digests.sha256}  {name}\n")
+
+
+def _opened(file: Path) -> IO[bytes] | None:
+    """None: it is gone."""
+    try:
+        return file.open("rb")
+    except FileNotFoundError:
+        return None
 
 
 def place_of(key: str) -> str:

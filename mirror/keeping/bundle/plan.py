@@ -6,7 +6,7 @@ The keys of a version may be a million, so they are listed in a file, in the ord
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
@@ -87,6 +87,7 @@ class Plan:
                 place TEXT, key TEXT, dataset TEXT, path TEXT, size INTEGER, reason TEXT, file TEXT,
                 PRIMARY KEY (place, key, dataset)
             ) WITHOUT ROWID;
+            CREATE INDEX by_dataset ON entries (dataset, place, key);
             CREATE TABLE zarrs (id TEXT PRIMARY KEY, path TEXT, reason TEXT) WITHOUT ROWID;
             """
         )
@@ -102,22 +103,21 @@ class Plan:
         own = store.dataset_id(identifier)
         keys = commit_keys(store, identifier, commit, passed=self._passed)
         rows: list[tuple[object, ...]] = []
-        zarrs: dict[str, Path] = {}
+        folders = {own: store.repository(identifier).path}
         for path, key, size, dataset_id in keys:
-            if dataset_id != own and dataset_id not in zarrs:
-                zarrs[dataset_id] = store.dataset(dataset_id).path
-            folder = zarrs.get(dataset_id) or store.repository(identifier).path
-            file = found(folder, key) if choice.takes(path) else None
-            reason = None if file is not None else LACKING if choice.takes(path) else LEFT_OUT
+            if dataset_id not in folders:
+                folders[dataset_id] = store.dataset(dataset_id).path
+            takes = choice.takes(path)
+            file = found(folders[dataset_id], key) if takes else None
+            reason = None if file is not None else LACKING if takes else LEFT_OUT
             place = hashdirs.lower(key).decode()
             rows.append((place, key, dataset_id, path, size, reason, str(file) if file is not None else None))
             if len(rows) == _AT_ONCE:
                 self._list(rows)
                 rows = []
         self._list(rows)
-        for zarr_id in _zarr_ids(store, identifier, commit):
-            zarrs.setdefault(zarr_id, store.dataset(zarr_id).path)
-        self._list_zarrs(zarrs, choice)
+        zarrs = dict.fromkeys([*folders, *_zarr_ids(store, identifier, commit)])
+        self._list_zarrs((zarr_id for zarr_id in zarrs if zarr_id != own), choice)
 
     def _list(self, rows: Sequence[tuple[object, ...]]) -> None:
         """A key chosen under any of its paths is chosen."""
@@ -155,10 +155,10 @@ class Plan:
         )
         return (Wanted(key, size, Path(file)) for key, size, file in rows)
 
-    def spoil(self, reasons: Mapping[str, str]) -> None:
-        """Say of some keys why their content is not in the bundle after all."""
-        rows = ((reason, hashdirs.lower(key).decode(), key) for key, reason in reasons.items())
-        self._db.executemany("UPDATE entries SET reason = ? WHERE place = ? AND key = ?", rows)
+    def spoil(self, key: str, reason: str) -> None:
+        """Say of a key why its content is not in the bundle after all."""
+        row = reason, hashdirs.lower(key).decode(), key
+        self._db.execute("UPDATE entries SET reason = ? WHERE place = ? AND key = ?", row)
 
     def amount(self) -> tuple[int, int]:
         """How many contents go into the bundle, and how large they are together."""

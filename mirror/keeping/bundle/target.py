@@ -25,6 +25,7 @@ from mirror.store.room import check_room, telling_of_room
 
 FILE_MODE, FOLDER_MODE = 0o644, 0o755
 
+_UNFINISHED = "unfinished"
 _CHUNK = 1 << 20
 _BLOCK = 512
 
@@ -42,7 +43,7 @@ class Target(ABC):
     """A bundle in the making."""
 
     @abstractmethod
-    def put(self, name: str, source: Path, *, md5: bool = False) -> Digests:
+    def put(self, name: str, source: IO[bytes], *, md5: bool = False) -> Digests:
         """Take over a file."""
 
     @abstractmethod
@@ -53,18 +54,22 @@ class Target(ABC):
     def known(self, name: str, *, md5: bool = False) -> Digests | None:
         """What is there already of a file, from a bundle that was broken off."""
 
+    @abstractmethod
+    def discard(self, name: str) -> None:
+        """Have no such file, even if a bundle that was broken off had it."""
+
 
 class _Folder(Target):
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._last = folder
 
-    def put(self, name: str, source: Path, *, md5: bool = False) -> Digests:
+    def put(self, name: str, source: IO[bytes], *, md5: bool = False) -> Digests:
         self._last = place = self._folder / name
         _make_folders(self._folder, place.parent)
-        unfinished = place.with_name("unfinished")
-        with source.open("rb") as reader, unfinished.open("wb") as writer:
-            digests = copied(reader, writer, md5=md5)
+        unfinished = self._folder / _UNFINISHED
+        with unfinished.open("wb") as writer:
+            digests = copied(source, writer, md5=md5)
         with suppress(PermissionError):  # FAT knows of no modes
             unfinished.chmod(FILE_MODE)
         unfinished.replace(place)
@@ -80,6 +85,9 @@ class _Folder(Target):
         except FileNotFoundError:
             return None
 
+    def discard(self, name: str) -> None:
+        (self._folder / name).unlink(missing_ok=True)
+
 
 class _Tar(Target):
     """Written by hand: what was put last can be taken back, and nothing is remembered of a million members."""
@@ -90,16 +98,15 @@ class _Tar(Target):
         self._top = top
         self._last = 0
 
-    def put(self, name: str, source: Path, *, md5: bool = False) -> Digests:
+    def put(self, name: str, source: IO[bytes], *, md5: bool = False) -> Digests:
         self._last = self._file.tell()
         info = tarfile.TarInfo(f"{self._top}/{name}")
         info.mode, info.mtime = FILE_MODE, self._mtime
-        with source.open("rb") as reader:
-            info.size = os.fstat(reader.fileno()).st_size
-            self._file.write(info.tobuf(tarfile.PAX_FORMAT))
-            digests = copied(reader, self._file, md5=md5)
+        info.size = os.fstat(source.fileno()).st_size
+        self._file.write(info.tobuf(tarfile.PAX_FORMAT))
+        digests = copied(source, self._file, md5=md5)
         if digests.size != info.size:
-            raise MirrorError(f"{source} changed while it was read")
+            raise MirrorError(f"{name} changed while it was read")
         self._file.write(bytes(-digests.size % _BLOCK))
         return digests
 
@@ -109,6 +116,9 @@ class _Tar(Target):
 
     def known(self, name: str, *, md5: bool = False) -> Digests | None:  # noqa: ARG002 - it is begun anew
         return None
+
+    def discard(self, name: str) -> None:
+        """It was begun anew."""
 
 
 def partial_of(path: Path) -> Path:
@@ -129,28 +139,33 @@ def check_free(path: Path) -> None:
 
 
 @contextmanager
-def opened(path: Path, mtime: int, plan: str, size: int) -> Iterator[Target]:
+def opened(path: Path, mtime: int, plan: str, size: int, *, private: bool = False) -> Iterator[Target]:
     """A bundle at `path`, which is there when the block ends well. `plan` tells what it is to hold, `size` how much.
 
-    A folder that was broken off is gone on with when its plan was the same; a tar file is begun anew.
+    A folder that was broken off is gone on with when its plan was the same; a tar file is begun anew. `private`: no
+    other user may look into it, where the disk knows of users.
     """
     check_free(path)
-    making = _in_tar(path, mtime, size) if is_tar(path) else _in_folder(path, plan, size)
+    making = _in_tar(path, mtime, size, private) if is_tar(path) else _in_folder(path, plan, size, private)
     with _telling_of_the_disk(path), making as target:
         yield target
 
 
 @contextmanager
-def _in_folder(path: Path, plan: str, size: int) -> Iterator[Target]:
+def _in_folder(path: Path, plan: str, size: int, private: bool) -> Iterator[Target]:
     partial = partial_of(path)
     mark = partial / "plan"
     partial.mkdir(exist_ok=True)
-    with _locked(partial):
+    with _opened_folder(partial) as descriptor, _locked(partial, descriptor):
+        if private:
+            _close_to_others(partial)
         if not mark.is_file() or mark.read_text() != plan:
             _empty(partial)
             check_room(partial, size, f"the bundle {path}")
             mark.write_text(plan)
-        yield _Folder(partial)
+        target = _Folder(partial)
+        yield target
+        target.discard(_UNFINISHED)  # of one that was killed
         settle(partial)
         mark.unlink()
         check_free(path)
@@ -159,11 +174,14 @@ def _in_folder(path: Path, plan: str, size: int) -> Iterator[Target]:
 
 
 @contextmanager
-def _in_tar(path: Path, mtime: int, size: int) -> Iterator[Target]:
+def _in_tar(path: Path, mtime: int, size: int, private: bool) -> Iterator[Target]:
     partial = partial_of(path)
-    with partial.open("ab") as file, _locked(partial):
+    with partial.open("ab") as file, _locked(partial, file.fileno()):
         try:
-            file.truncate(0)
+            file.seek(0)
+            file.truncate()  # what a dead one left
+            if private:
+                _close_to_others(partial)
             check_room(partial, size, f"the bundle {path}")
             yield _Tar(file, mtime, path.stem)
             file.write(bytes(2 * _BLOCK))
@@ -178,13 +196,23 @@ def _in_tar(path: Path, mtime: int, size: int) -> Iterator[Target]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDONLY)
+def _locked(path: Path, descriptor: int) -> Iterator[None]:
+    """Nobody else makes this bundle meanwhile, or has made it between our opening what it is made in and now."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        mine = path.exists() and os.path.samestat(path.stat(), os.fstat(descriptor))
     except BlockingIOError:
-        raise Locked(f"somebody else is making the bundle {path}", hint="wait for it to end") from None
+        mine = False
+    if not mine:
+        raise Locked(f"somebody else is making the bundle {path}", hint="wait for it to end")
+    yield
+
+
+@contextmanager
+def _opened_folder(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
@@ -204,6 +232,11 @@ def _telling_of_the_disk(path: Path) -> Iterator[None]:
             f"the disk that {path} is on takes no file this large",
             hint="FAT32 ends at 4 GiB: format the disk as exFAT or ext4, or choose less content with --path",
         ) from error
+
+
+def _close_to_others(path: Path) -> None:
+    with suppress(PermissionError):  # FAT knows of no users
+        path.chmod(path.stat().st_mode & 0o700)
 
 
 def _empty(folder: Path) -> None:

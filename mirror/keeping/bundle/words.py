@@ -86,6 +86,8 @@ class _Words:
 
     def _by_hand(self) -> str:
         facts = self.facts
+        if not facts.files:
+            return ""
         return (
             "What `connect.sh` does, for those who would rather do it by hand, in the clone and in each Zarr within\n"
             "it (got by `git -c protocol.file.allow=always submodule update --init`), with this folder's path for\n"
@@ -140,6 +142,7 @@ connect() {
         "$here"/*) git config remote.origin.annex-ignore true ;;
     esac
     git annex init --quiet
+    [ -d "$here/annex" ] || return 0 # it has no content
     if git show git-annex:remote.log 2>/dev/null | grep -q "^$uuid "; then
         git annex enableremote "$remote" directory="$here/annex" >/dev/null
         git config "remote.$remote.annex-verified" verified

@@ -37,6 +37,7 @@ from mirror.store.resolving.addresses import Addresses, checkout_command, get_co
 from mirror.store.resolving.answers import Answer, Kind, Missing, Spot
 from mirror.store.resolving.commit_search import find_commit
 from mirror.store.store import Store
+from mirror.store.version_keys import versions_in
 
 
 class Resolver:
@@ -134,12 +135,16 @@ class Resolver:
         """The published versions of a Dandiset, oldest first."""
         repository = self._store.repository(identifier)
         refs = repository.refs() if repository.path.is_dir() else {}
-        tags = (ref.removeprefix("refs/tags/") for ref in refs if ref.startswith("refs/tags/"))
-        found = (self._catalogue.standing(identifier, tag) for tag in tags if "/" not in tag)
+        found = (self._catalogue.standing(identifier, version) for version in versions_in(refs))
         standings = [one for one in found if one is not None]
         return sorted(standings, key=lambda one: (moment(one.facts.created), one.facts.version))
 
     def _no_version(self, identifier: str, version: str | None) -> Missing:
+        if self._store.is_embargoed(identifier):
+            return Missing(
+                f"Dandiset {identifier} is under embargo",
+                f"the store's owner finds it at {self._store.closed_side.alias(identifier)}",
+            )
         if identifier not in self._store.dandisets():
             return Missing(
                 f"Dandiset {identifier} is not mirrored here",

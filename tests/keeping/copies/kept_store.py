@@ -14,7 +14,7 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from mirror.errors import MirrorError
-from mirror.store.contents import adopt, has
+from mirror.store.contents import adopt, found, has
 from mirror.store.locations import annex_uuid, note_locations
 from mirror.store.store import Store
 from mirror.store.version_keys import version_keys
@@ -63,7 +63,7 @@ class Kept:
 
     def key(self, path: str, version: str = "draft", identifier: str | None = None) -> str:
         keys = version_keys(self.store, identifier or self.one, version)
-        return next(found.key for found in keys if found.path == path)
+        return next(one.key for one in keys if one.path == path)
 
     def branch(self, name: str, repository: Path | None = None) -> bytes:
         """A file of the git-annex branch."""
@@ -71,8 +71,8 @@ class Kept:
         return subprocess.run(cmd, capture_output=True, check=True).stdout
 
     def refs(self, identifier: str | None = None) -> dict[str, str]:
-        found = self.store.repository(identifier or self.one).refs()
-        return {name: oid.hex() for name, oid in found.items()}
+        refs = self.store.repository(identifier or self.one).refs()
+        return {name: oid.hex() for name, oid in refs.items()}
 
     def vanish(self) -> None:
         """The store is gone, too."""
@@ -136,6 +136,34 @@ class Commands:
         config = self._folder / "config.yaml"
         config.write_text(json.dumps({"store": str(self._folder / "store"), **more}))
         return said_of(CliRunner().invoke(command, ["-c", str(config), *map(str, args)]))
+
+
+@dataclass(frozen=True)
+class BackedUpOnce:
+    """A store of which everything was copied to a folder."""
+
+    kept: Kept
+    commands: Commands
+    nas: dict[str, Any]
+    folder: Path
+    """has the store, and what was copied to"""
+    said: Said
+    """by the backup"""
+    before: dict[str, object]
+    after: dict[str, object]
+    """how a repository of the store looked, see `looks_of`"""
+
+
+def looks_of(kept: Kept) -> dict[str, object]:
+    """What a backup is to leave as it is in a repository."""
+    place = found(kept.repository, kept.key("sub-1/a.nwb"))
+    assert place is not None
+    status = place.stat()
+    return {
+        "content": (status.st_ino, status.st_mode, status.st_nlink, status.st_size),
+        "files": sorted(path.name for path in kept.repository.iterdir() if path.name != "mirror.lock"),
+        "config": (kept.repository / "config").read_bytes(),
+    }
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -9,18 +10,19 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
-from kept_store import FILES, UNPUBLISHED, ZARR, run
+from kept_store import FILES, UNPUBLISHED, ZARR, BackedUpOnce, run
 
 from mirror.config_keeping import BackupRemote
 from mirror.errors import Stopped
 from mirror.git.process import run_git
 from mirror.keeping.backup.copying import back_up
 from mirror.keeping.backup.logs import backup_uuid
-from mirror.store.contents import drop, found
+from mirror.store.contents import adopt, drop, found, share
 from mirror.store.locations import present_in
 from mirror.store.moving import close_dataset
 
@@ -52,12 +54,10 @@ def _known_in(repository: Any, kept: Any, name: str = "nas") -> set[str]:
     return {key for key, there in present_in(repository, backup_uuid(kept.store.facts.id, name), keys) if there}
 
 
-def test_everything_that_the_store_holds_is_copied_once(
-    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path
-) -> None:
-    said = commands.backup("--json", backup=[nas])
+def test_everything_that_the_store_holds_is_copied_once(backed: BackedUpOnce) -> None:
+    kept, said = backed.kept, backed.said
     assert said.code == 0
-    assert len(keys_in(tmp_path / "nas")) == FIRST + OF_ZARR + SECOND
+    assert len(keys_in(backed.folder / "nas")) == FIRST + OF_ZARR + SECOND
     assert known_there(kept, "nas") == {kept.key(path) for path in (*FILES, UNPUBLISHED[0])}
     assert known_there(kept, "nas", kept.two) == {
         kept.key(path, identifier=kept.two) for path in ("same.nwb", "other.nwb")
@@ -71,37 +71,24 @@ def test_everything_that_the_store_holds_is_copied_once(
         run_git(kept.store.alias(dataset), "fsck", "--strict", "--no-dangling")
 
 
-def test_a_second_run_has_nothing_to_do_and_asks_nobody(
-    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path
-) -> None:
-    commands.backup(backup=[nas])
-    refs = kept.refs()
-    shutil.rmtree(tmp_path / "nas")
-    said = commands.backup("--json", backup=[nas])
+def test_a_second_run_has_nothing_to_do_and_asks_nobody(backed: BackedUpOnce) -> None:
+    refs = backed.kept.refs()
+    shutil.rmtree(backed.folder / "nas")
+    said = backed.commands.backup("--json", backup=[backed.nas])
     assert said.code == 0
     assert [(record["status"], record["untouched"]) for record in said.records] == [("notneeded", 3)]
-    assert kept.refs() == refs
+    assert backed.kept.refs() == refs
 
 
 def test_what_is_recorded_depends_on_no_clock_and_no_host(
-    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path
-) -> None:
-    other = tmp_path / "other"
-    shutil.copytree(kept.root, other, symlinks=True)
-    commands.backup(backup=[nas])
-    first = kept.refs()
-    shutil.rmtree(kept.root)
-    shutil.rmtree(tmp_path / "nas")
-    (tmp_path / "nas").mkdir()
-    other.rename(kept.root)
-    commands.backup(backup=[nas])
-    assert kept.refs() == first
-
-
-def test_clones_are_told_of_the_remote_and_nothing_is_enabled_for_them(
-    kept: Any, commands: Any, nas: dict[str, Any]
+    backed: BackedUpOnce, kept: Any, commands: Any, nas: dict[str, Any]
 ) -> None:
     commands.backup(backup=[nas])
+    assert kept.refs() == backed.kept.refs()
+
+
+def test_clones_are_told_of_the_remote_and_nothing_is_enabled_for_them(backed: BackedUpOnce) -> None:
+    kept = backed.kept
     uuid = backup_uuid(kept.store.facts.id, "nas")
     lines = [line for line in kept.branch("remote.log").decode().splitlines() if line.startswith(uuid)]
     assert lines == [f"{uuid} embedcreds=no encryption=none name=nas type=directory timestamp=1577836800s"]
@@ -140,30 +127,25 @@ def test_several_remotes_are_each_copied_to_or_only_the_one_that_is_named(
     assert keys_in(tmp_path / "nas") == keys_in(tmp_path / "usb")
 
 
-def test_verify_copies_again_what_the_remote_lost(
-    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path
-) -> None:
-    commands.backup(backup=[nas])
-    lost = kept.key("sub-2/b.nwb")
-    _lose(tmp_path / "nas", lost)
-    said = commands.backup("--verify", "--json", backup=[nas])
+def test_verify_copies_again_what_the_remote_lost(backed: BackedUpOnce) -> None:
+    lost = backed.kept.key("sub-2/b.nwb")
+    _lose(backed.folder / "nas", lost)
+    said = backed.commands.backup("--verify", "--json", backup=[backed.nas])
     assert said.code == 0
     assert (said.records[-1]["copied"], said.records[-1]["there"]) == (1, FIRST + OF_ZARR + SECOND - 1)
-    assert lost in keys_in(tmp_path / "nas")
+    assert lost in keys_in(backed.folder / "nas")
 
 
-def test_verify_withdraws_what_the_remote_lost_and_the_store_has_no_more(
-    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path
-) -> None:
-    commands.backup(backup=[nas])
+def test_verify_withdraws_what_the_remote_lost_and_the_store_has_no_more(backed: BackedUpOnce) -> None:
+    kept = backed.kept
     lost = kept.key("sub-2/b.nwb")
-    _lose(tmp_path / "nas", lost)
+    _lose(backed.folder / "nas", lost)
     drop(kept.repository, lost)
     kept_there = kept.key("sub-1/a.nwb")
     drop(kept.repository, kept_there)
     record = next(
         record
-        for record in commands.backup("--verify", "--json", backup=[nas]).records
+        for record in backed.commands.backup("--verify", "--json", backup=[backed.nas]).records
         if record.get("dataset") == kept.one
     )
     assert record["gone"] == 1
@@ -191,26 +173,28 @@ def test_a_remote_that_is_not_there_fails_and_the_others_are_copied_to(
     assert known_there(kept, "away") == set()
 
 
-def test_a_folder_in_which_nothing_is_of_what_should_be_is_not_filled(
-    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path
-) -> None:
-    commands.backup(kept.one, backup=[nas])
-    (tmp_path / "nas").rename(tmp_path / "unmounted")
-    (tmp_path / "nas").mkdir()
+def test_a_folder_in_which_nothing_is_of_what_should_be_is_not_filled(backed: BackedUpOnce) -> None:
+    nas, kept = backed.folder / "nas", backed.kept
+    nas.rename(nas.with_name("unmounted"))
+    nas.mkdir()
+    new = kept.store.temporary / "content"
+    new.write_bytes(b"new")
+    adopt(kept.repository, key_of_new := "MD5E-s3--22af645d1859cb5ca6da0c484f1f37ea", new)
     for args in ((), ("--verify",)):
-        said = commands.backup(*args, "--json", backup=[nas])
+        said = backed.commands.backup(*args, "--json", backup=[backed.nas])
         assert said.code == 3
         assert "is it the right place?" in said.records[-1]["message"]
-    assert not keys_in(tmp_path / "nas")
+    assert not keys_in(nas)
     assert len(known_there(kept, "nas")) == FIRST
+    assert key_of_new not in known_there(kept, "nas")
 
 
-def test_another_kind_of_remote_needs_another_name(kept: Any, commands: Any, nas: dict[str, Any]) -> None:
-    commands.backup(kept.one, backup=[nas])
-    said = commands.backup(backup=[nas | {"type": "rsync", "options": {"rsyncurl": "/somewhere"}}])
+def test_another_kind_of_remote_needs_another_name(backed: BackedUpOnce) -> None:
+    rsync = backed.nas | {"type": "rsync", "options": {"rsyncurl": "/somewhere"}}
+    said = backed.commands.backup("--verify", backup=[rsync])
     assert said.code == 3
     assert "was of type directory, not rsync" in said.out
-    assert len(known_there(kept, "nas")) == FIRST
+    assert len(known_there(backed.kept, "nas")) == FIRST
 
 
 def test_content_that_cannot_be_read_fails_alone(kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path) -> None:
@@ -218,6 +202,25 @@ def test_content_that_cannot_be_read_fails_alone(kept: Any, commands: Any, nas: 
     lost.unlink()
     lost.symlink_to("nowhere")
     assert commands.backup(backup=[nas]).code == 0
+    assert len(keys_in(tmp_path / "nas")) == FIRST + OF_ZARR + SECOND - 1
+
+
+def test_content_that_may_not_be_read_is_told_and_the_others_are_copied(
+    kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = kept.key("sub-2/b.nwb")
+
+    def shared(repository: Path, wanted: str, other: Path, *, settled: bool) -> object:
+        if wanted == key:
+            raise PermissionError(errno.EACCES, "Permission denied", str(other))
+        return share(repository, wanted, other, settled=settled)
+
+    monkeypatch.setattr("mirror.keeping.backup.annex.share", shared)
+    said = commands.backup("--json", backup=[nas])
+    assert said.code == 3
+    record = next(record for record in said.records if record.get("dataset") == kept.one)
+    assert (record["failed"], record["copied"]) == (1, FIRST - 1)
+    assert "cannot be read: Permission denied" in record["message"]
     assert len(keys_in(tmp_path / "nas")) == FIRST + OF_ZARR + SECOND - 1
 
 
@@ -306,16 +309,26 @@ backup.back_up(Store.open(Path(sys.argv[1])), remote, jobs=2)
 """
 
 
+def assert_nothing_runs_in(folder: Path) -> None:
+    """Or not for much longer."""
+    until = time.monotonic() + 20
+    while left := [line for line in run("ps", "-eo", "pid,args").splitlines() if f"{folder}/" in line]:
+        assert time.monotonic() < until, left
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("owner", "name", "call"),
-    [("backup", "write_file", 1), ("CopyList", "say", 1), ("CopyList", "say", 3), ("backup", "record", 2)],
-    ids=["before anything is copied", "after the first", "after the third", "after the first dataset was told"],
+    [("backup", "write_file", 1), ("CopyList", "holders", 4), ("CopyList", "say", 3), ("backup", "record", 2)],
+    ids=["before anything is copied", "before it is heard", "after the third", "after the first dataset was told"],
 )
 def test_killed_at_any_point_it_says_nothing_untrue_and_goes_on(
     kept: Any, commands: Any, nas: dict[str, Any], tmp_path: Path, owner: str, name: str, call: int
 ) -> None:
     cmd = [sys.executable, "-c", KILLED, kept.root, owner, name, str(call), nas["options"]["directory"]]
     assert subprocess.run(cmd, check=False, capture_output=True).returncode == -signal.SIGKILL
+    if name == "holders":
+        assert_nothing_runs_in(kept.root / "state/tmp")
     noted = (
         known_there(kept, "nas") | known_there(kept, "nas", kept.two) | _known_in(kept.store.dataset(kept.zarr), kept)
     )
@@ -329,36 +342,24 @@ def test_killed_at_any_point_it_says_nothing_untrue_and_goes_on(
     run_git(kept.repository, "fsck", "--strict", "--no-dangling")
 
 
-def test_two_backups_to_one_remote_do_not_run_at_once(kept: Any, commands: Any, nas: dict[str, Any]) -> None:
-    commands.backup(kept.zarr, backup=[nas])
-    with (kept.root / "state/backups/nas.lock").open("r+") as lock:
+def test_two_backups_to_one_remote_do_not_run_at_once(backed: BackedUpOnce) -> None:
+    with (backed.kept.root / "state/backups/nas.lock").open("r+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert commands.backup(backup=[nas]).code == 11
-    assert commands.backup(backup=[nas]).code == 0
+        assert backed.commands.backup(backup=[backed.nas]).code == 11
+    assert backed.commands.backup(backup=[backed.nas]).code == 0
 
 
-def test_what_a_killed_one_left_is_cleared_away(kept: Any, commands: Any, nas: dict[str, Any]) -> None:
-    left = kept.root / "state/tmp/backup.nas"
+def test_what_a_killed_one_left_is_cleared_away(backed: BackedUpOnce) -> None:
+    left = backed.kept.root / "state/tmp/backup.nas"
     (left / "annex-1/annex/creds").mkdir(parents=True)
-    assert commands.backup(backup=[nas]).code == 0
+    assert backed.commands.backup(backup=[backed.nas]).code == 0
     assert not left.exists()
 
 
-def test_the_store_keeps_its_own_files_as_they_are(kept: Any, commands: Any, nas: dict[str, Any]) -> None:
-    place = found(kept.repository, kept.key("sub-1/a.nwb"))
-    before = place.stat()
-    listed = {path.name for path in kept.repository.iterdir()}
-    config = (kept.repository / "config").read_bytes()
-    commands.backup(backup=[nas])
-    after = place.stat()
-    assert (after.st_ino, after.st_mode, after.st_nlink, after.st_size) == (
-        before.st_ino,
-        stat.S_IFREG | 0o444,
-        before.st_nlink,
-        before.st_size,
-    )
-    assert {path.name for path in kept.repository.iterdir()} - {"mirror.lock"} == listed - {"mirror.lock"}
-    assert (kept.repository / "config").read_bytes() == config
+def test_the_store_keeps_its_own_files_as_they_are(backed: BackedUpOnce) -> None:
+    assert backed.after == backed.before
+    _, mode, *_ = cast("tuple[int, ...]", backed.after["content"])
+    assert mode == stat.S_IFREG | 0o444
 
 
 def test_content_under_embargo_goes_only_where_it_may(
@@ -376,6 +377,27 @@ def test_content_under_embargo_goes_only_where_it_may(
     assert commands.backup(backup=[nas | {"private": True}]).code == 0
     assert len(keys_in(tmp_path / "nas")) == FIRST + OF_ZARR + SECOND
     assert len(known_there(kept, "nas", kept.two)) == 2
+
+
+def test_content_that_comes_under_embargo_while_others_are_copied_is_not(
+    kept: Any, nas: dict[str, Any], tmp_path: Path
+) -> None:
+    store = kept.store
+
+    class Closing:
+        def total(self, files: int, size: int) -> None:  # noqa: ARG002 - as tellers are told
+            with store.lock("a test"):
+                close_dataset(store, store.dataset_id(kept.two), kept.two)
+
+        def done(self, size: int) -> None: ...
+
+        def doing(self, what: str) -> None: ...
+
+    done = back_up(store, BackupRemote.model_validate(nas), teller=Closing())
+    assert len(keys_in(tmp_path / "nas")) == FIRST + OF_ZARR
+    (failed,) = [one for one in done.datasets if one.failed]
+    assert failed.dataset.name == kept.two
+    assert "under embargo" in (failed.tally.error or "")
 
 
 @pytest.mark.usefixtures("kept")

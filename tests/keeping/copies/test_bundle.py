@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mirror.git.process import run_git
-from mirror.store.contents import found
+from mirror.keeping.bundle.git import refs_of_version
+from mirror.keeping.bundle.making import make_bundle, place_of
+from mirror.keeping.bundle.target import partial_of
+from mirror.store.contents import drop, found
 from mirror.store.moving import close_dataset
 
 HELD = ("sub-1/a.nwb", "sub-1/odd name [1] & (2).bin", "sub-2/b.nwb")
+
+
+class Doing:
+    """Does something as soon as a key's turn has come."""
+
+    def __init__(self, key: str, deed: Callable[[], object]) -> None:
+        self._key = key
+        self._deed = deed
+
+    def total(self, files: int, size: int) -> None: ...
+
+    def done(self, size: int) -> None: ...
+
+    def doing(self, what: str) -> None:
+        if what == self._key:
+            self._deed()
+
+
+def zarr_of(kept: Any) -> Path:
+    path: Path = kept.store.dataset(kept.zarr).path
+    return path
 
 
 def files_of(bundle: Path) -> dict[str, bytes]:
@@ -176,6 +202,114 @@ def test_what_was_begun_for_another_choice_is_begun_anew(
     assert commands.bundle("--verify", tmp_path / "disk").code == 0
 
 
+def test_of_a_bundle_that_was_broken_off_nothing_is_kept_that_is_told_as_missing_now(
+    kept: Any, commands: Any, tmp_path: Path
+) -> None:
+    gone, partial = kept.key("sub-2/b.nwb"), tmp_path / ".disk.partial"
+    with pytest.raises(ZeroDivisionError):
+        make_bundle(kept.store, kept.one, None, tmp_path / "disk", teller=Doing(kept.key("sub-1/a.nwb"), lambda: 1 / 0))
+    # What a power cut leaves, and a kill: half of a content, and half of another on its way.
+    half = partial / place_of(gone)
+    half.parent.mkdir(parents=True, exist_ok=True)
+    half.write_bytes(b"half")
+    (partial / "unfinished").write_bytes(b"half")
+    drop_later = Doing(gone, lambda: drop(kept.repository, gone))
+    done = make_bundle(kept.store, kept.one, None, tmp_path / "disk", teller=drop_later)
+    assert done.facts.missing == {"not held by the store": 2}
+    assert gone not in contents_of(tmp_path / "disk")
+    assert commands.bundle("--verify", tmp_path / "disk").out.startswith("whole")
+
+
+def test_what_was_missing_from_one_that_was_broken_off_and_is_not_any_more_is_told_no_more(
+    kept: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = found(kept.store.repository(kept.two).path, kept.key("other.nwb", identifier=kept.two))
+    body = place.read_bytes()
+    place.chmod(0o644)
+    place.write_bytes(b"damaged")
+    with monkeypatch.context() as patch:
+        patch.setattr("mirror.keeping.bundle.making.readme", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            commands.bundle(kept.two, "-o", tmp_path / "disk")
+    place.write_bytes(body)
+    assert commands.bundle(kept.two, "-o", tmp_path / "disk").code == 0
+    assert not (tmp_path / "disk/missing.jsonl").exists()
+    assert commands.bundle("--verify", tmp_path / "disk").code == 0
+
+
+@pytest.mark.parametrize("name", ["disk", "disk.tar"])
+def test_what_vanishes_from_the_store_meanwhile_is_told_as_missing(
+    kept: Any, commands: Any, tmp_path: Path, name: str
+) -> None:
+    gone = kept.key("sub-2/b.nwb")
+    done = make_bundle(
+        kept.store, kept.one, None, tmp_path / name, teller=Doing(gone, lambda: drop(kept.repository, gone))
+    )
+    assert done.lacking == 2
+    assert commands.bundle("--verify", tmp_path / name).code == 0
+
+
+def test_a_tar_file_is_whole_though_a_killed_one_left_another_and_its_first_content_is_damaged(
+    kept: Any, commands: Any, tmp_path: Path
+) -> None:
+    (tmp_path / ".disk.tar.partial").write_bytes(b"x" * 1_000_000)
+    keys = [kept.key(path) for path in (*HELD, "sub-1/image.zarr/.zgroup", "sub-1/image.zarr/0/0/0")]
+    first = min(keys, key=place_of)
+    place = next(place for place in (found(kept.repository, first), found(zarr_of(kept), first)) if place is not None)
+    place.chmod(0o644)
+    place.write_bytes(b"damaged")
+    assert commands.bundle(kept.one, "-o", tmp_path / "disk.tar").code == 3
+    assert commands.bundle("--verify", tmp_path / "disk.tar").out.startswith("whole")
+
+
+def test_a_bundle_that_somebody_else_has_just_made_is_not_begun_anew(
+    kept: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flock, partial = fcntl.flock, tmp_path / ".disk.tar.partial"
+
+    def made_by_another(descriptor: int, how: int) -> None:
+        if partial.exists():
+            partial.rename(tmp_path / "disk.tar")
+            (tmp_path / "disk.tar").write_bytes(b"theirs")
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", made_by_another)
+    assert commands.bundle(kept.one, "-o", tmp_path / "disk.tar").code == 11
+    assert (tmp_path / "disk.tar").read_bytes() == b"theirs"
+
+
+def test_two_do_not_make_one_bundle_at_once(kept: Any, commands: Any, tmp_path: Path) -> None:
+    for name in ("disk", "disk.tar"):
+        partial = partial_of(tmp_path / name)
+        partial.mkdir() if name == "disk" else partial.touch()
+        descriptor = os.open(partial, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            assert commands.bundle(kept.one, "-o", tmp_path / name).code == 11
+        finally:
+            os.close(descriptor)
+        assert partial.exists()
+
+
+def test_what_a_killed_one_left_in_the_store_is_cleared_away(kept: Any, commands: Any, tmp_path: Path) -> None:
+    temporary = kept.root / "state/tmp"
+    for name in ("bundle-dead", "bundle-alive"):
+        (temporary / name / "borrower").mkdir(parents=True)
+    alive = os.open(temporary / "bundle-alive", os.O_RDONLY)
+    try:
+        fcntl.flock(alive, fcntl.LOCK_EX)
+        assert commands.bundle(kept.two, "-o", tmp_path / "disk").code == 0
+    finally:
+        os.close(alive)
+    assert [path.name for path in temporary.iterdir()] == ["bundle-alive"]
+
+
+def test_the_draft_in_it_is_the_one_that_it_was_begun_for(kept: Any) -> None:
+    repository = kept.store.repository(kept.one)
+    older = bytes.fromhex(run_git(repository.path, "rev-parse", "draft~1").decode().strip())
+    assert refs_of_version(repository, "draft", older).refs["refs/heads/draft"] == older
+
+
 def test_a_tar_file_that_was_broken_off_leaves_nothing(
     kept: Any, commands: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -260,3 +394,6 @@ def test_of_a_dandiset_under_embargo_only_when_that_is_said(kept: Any, commands:
     assert "under embargo" in said.out
     assert "under embargo" in (tmp_path / "disk/README.md").read_text()
     assert facts_of(tmp_path / "disk")["embargoed"] is True
+    # It is nobody else's on this machine.
+    commands.bundle(kept.two, "-o", tmp_path / "disk.tar", "--private")
+    assert [(tmp_path / name).stat().st_mode & 0o077 for name in ("disk", "disk.tar")] == [0, 0]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kept_store import FILES, ZARR, Clone, run
+from kept_store import FILES, ZARR, Clone, Kept, run
 
 pytestmark = pytest.mark.usefixtures("plain_git")
 
@@ -23,10 +23,8 @@ def unpack(bundle: Path, target: Path) -> Clone:
     return Clone(target)
 
 
-def test_two_commands_make_a_clone_with_content_and_zarrs(kept: Any, commands: Any, tmp_path: Path) -> None:
-    commands.bundle(kept.one, "-o", tmp_path / "disk")
-    kept.vanish()
-    clone = unpack(tmp_path / "disk", tmp_path / "clone")
+def test_two_commands_make_a_clone_with_content_and_zarrs(made: Kept, disk: Path, tmp_path: Path) -> None:
+    clone = unpack(disk, tmp_path / "clone")
     clone.annex("get", *FILES)
     assert {path: clone.read(path) for path in FILES} == FILES
     zarr = clone.sub("sub-1/image.zarr")
@@ -35,40 +33,34 @@ def test_two_commands_make_a_clone_with_content_and_zarrs(kept: Any, commands: A
     for one in (clone, zarr):
         assert "failed" not in one.annex("fsck")
         assert one.git("status", "--porcelain") == ""
-        remote = f"bundle-{kept.second}"
+        remote = f"bundle-{made.second}"
         assert f"[{remote}]" in one.annex("whereis")
         assert "checksum" in one.annex("fsck", "--from", remote)
-    assert clone.git("describe", "--tags", "--match", "0.*") == kept.second
+    assert clone.git("describe", "--tags", "--match", "0.*") == made.second
 
 
-def test_content_that_was_got_may_be_dropped_since_the_disk_has_it(kept: Any, commands: Any, tmp_path: Path) -> None:
-    commands.bundle(kept.one, "-o", tmp_path / "disk")
-    kept.vanish()
-    clone = unpack(tmp_path / "disk", tmp_path / "clone")
+def test_content_that_was_got_may_be_dropped_since_the_disk_has_it(disk: Path, tmp_path: Path) -> None:
+    clone = unpack(disk, tmp_path / "clone")
     clone.annex("get", "sub-1/a.nwb")
     clone.annex("drop", "sub-1/a.nwb")
     clone.annex("get", "sub-1/a.nwb")
     assert clone.read("sub-1/a.nwb") == FILES["sub-1/a.nwb"]
 
 
-def test_a_disk_found_in_another_place_is_told_by_the_same_command(kept: Any, commands: Any, tmp_path: Path) -> None:
-    commands.bundle(kept.one, "-o", tmp_path / "disk")
-    kept.vanish()
-    clone = unpack(tmp_path / "disk", tmp_path / "clone")
+def test_a_disk_found_in_another_place_is_told_by_the_same_command(made: Kept, disk: Path, tmp_path: Path) -> None:
+    clone = unpack(disk, tmp_path / "clone")
     again = tmp_path / "again"
     run("git", "-c", "protocol.file.allow=always", "clone", clone.path, again)
-    (tmp_path / "disk").rename(tmp_path / "another place")
+    disk.rename(tmp_path / "another place")
     for target in (clone, Clone(again)):
         run("sh", tmp_path / "another place/connect.sh", target.path)
-        target.annex("get", "--from", f"bundle-{kept.second}", "sub-2/b.nwb")
+        target.annex("get", "--from", f"bundle-{made.second}", "sub-2/b.nwb")
         assert target.read("sub-2/b.nwb") == FILES["sub-2/b.nwb"]
 
 
-def test_datalad_clones_it_too(kept: Any, commands: Any, tmp_path: Path) -> None:
-    commands.bundle(kept.one, "-o", tmp_path / "disk")
-    kept.vanish()
-    run("datalad", "clone", tmp_path / "disk/git" / kept.one, tmp_path / "clone")
-    run("sh", tmp_path / "disk/connect.sh", tmp_path / "clone")
+def test_datalad_clones_it_too(made: Kept, disk: Path, tmp_path: Path) -> None:
+    run("datalad", "clone", disk / "git" / made.one, tmp_path / "clone")
+    run("sh", disk / "connect.sh", tmp_path / "clone")
     clone = Clone(tmp_path / "clone")
     run("datalad", "get", "sub-1/a.nwb", "sub-1/image.zarr", cwd=clone.path)
     assert clone.read("sub-1/a.nwb") == FILES["sub-1/a.nwb"]
@@ -86,6 +78,16 @@ def test_by_hand_it_is_one_command_of_git_annex(kept: Any, commands: Any, tmp_pa
     clone.git(*said[1].replace("HERE", str(tmp_path / "disk")).split(" "))
     clone.annex("get", ".")
     assert clone.read("other.nwb") == b"another recording"
+
+
+def test_one_without_content_makes_a_clone_too(kept: Any, commands: Any, tmp_path: Path) -> None:
+    commands.bundle(kept.one, "-o", tmp_path / "disk", "--no-content")
+    kept.vanish()
+    clone = unpack(tmp_path / "disk", tmp_path / "clone")
+    for one in (clone, clone.sub("sub-1/image.zarr")):
+        assert one.git("status", "--porcelain") == ""
+        assert "web" in one.annex("whereis", ".", ok=True)
+    assert "initremote" not in (tmp_path / "disk/README.md").read_text()
 
 
 def test_two_bundles_serve_one_clone(kept: Any, commands: Any, tmp_path: Path) -> None:

@@ -11,12 +11,6 @@ from typing import Any
 import pytest
 
 
-@pytest.fixture
-def disk(kept: Any, commands: Any, tmp_path: Path) -> Path:
-    commands.bundle(kept.one, "-o", tmp_path / "disk")
-    return tmp_path / "disk"
-
-
 def content(disk: Path) -> Path:
     return next(path for path in sorted((disk / "annex").rglob("SHA256E*")) if path.is_file())
 
@@ -51,6 +45,11 @@ def _moved(disk: Path) -> None:
     file.rename(disk / "annex/000/000/K" / file.name)
 
 
+def _no_file(disk: Path) -> None:
+    (disk / "README.md").unlink()
+    (disk / "README.md").symlink_to("nowhere")
+
+
 def _of_no_commit(disk: Path) -> None:
     facts = json.loads((disk / "bundle.json").read_text())
     (disk / "bundle.json").write_text(json.dumps({**facts, "commit": "none of it"}))
@@ -64,6 +63,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no checksums": (lambda disk: (disk / "SHA256SUMS").unlink(), "SHA256SUMS is missing"),
     "a checksum less": (_without_a_sum, "README.md is not in SHA256SUMS"),
     "a text changed": (lambda disk: _another_byte(disk / "README.md"), "README.md: not as its checksum says"),
+    "a text that cannot be read": (_no_file, "README.md cannot be read"),
     "no facts": (lambda disk: (disk / "bundle.json").unlink(), "bundle.json cannot be read"),
     "facts that cannot be": (_of_no_commit, "bundle.json: not as its checksum says"),
     "missing no more told": (lambda disk: (disk / "missing.jsonl").unlink(), "sub-2/not-held.nwb: its content"),
