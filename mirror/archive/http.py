@@ -36,6 +36,8 @@ KINDS: tuple[Kind, ...] = ("api", "s3")
 TRIES = 8
 MALFORMED_TRIES = 3
 """Tries at an answer that arrives whole and makes no sense: more would hardly mend it."""
+_TELL_AT = 3
+"""After so many tries a person is told, where nobody has answered yet."""
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 120.0
 FIRST_WAIT, LONGEST_WAIT = 0.5, 32.0
@@ -147,6 +149,11 @@ class Http:
         return f"Http({self.api_url!r}, {'with' if self._token else 'without'} a token)"
 
     @property
+    def _was_answered(self) -> bool:
+        with self._lock:
+            return any(answer != NO_ANSWER for _, answer in self._answers)
+
+    @property
     def has_token(self) -> bool:
         return self._token is not None
 
@@ -209,7 +216,9 @@ class Http:
                 times = "once" if attempt == 1 else f"{attempt} times"
                 raise problem.error(f"{subject}: {problem.reason}; asked {times}: {what}") from None
             wait = max(_backoff(attempt), problem.wait)
-            logger.info("%s: %s; try %d of %d in %.1f s", what, problem.reason, attempt + 1, self._tries, wait)
+            # Who waits for a first answer at all, without a network perhaps, is not left in silence.
+            level = logging.WARNING if attempt == _TELL_AT and not self._was_answered else logging.INFO
+            logger.log(level, "%s: %s; try %d of %d in %.1f s", what, problem.reason, attempt + 1, self._tries, wait)
             self._sleep(wait)
 
     def _follow(

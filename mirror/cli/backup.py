@@ -87,7 +87,8 @@ def _remotes(settings: Settings, names: tuple[str, ...]) -> list[BackupRemote]:
 
 def _print(done: BackedUp, output: Output) -> None:
     for backed in done.datasets:
-        output.record(_record(done, backed), text=_text(done, backed))
+        if output.as_json or _is_news(backed):
+            output.record(_record(done, backed), text=_text(done, backed))
     summary = f"{done.remote}: {counted(done.copied, 'content')} copied, {human_size(done.bytes)}"
     summary += f"; {done.there:,} there already" if done.there else ""
     summary += f"; {done.failed_contents:,} not" if done.failed_contents else ""
@@ -103,6 +104,12 @@ def _print(done: BackedUp, output: Output) -> None:
     }
     status = Status.ERROR if done.failed else Status.OK if done.datasets else Status.NOTNEEDED
     output.record(Record("backup-remote", done.remote, status, "sibling", done.error or "", more), text=summary)
+
+
+def _is_news(backed: Backed) -> bool:
+    """That it had no turn, since the remote cannot be used at all, is said once, at the end."""
+    tally = backed.tally
+    return bool(tally.copied or tally.there or tally.failed or backed.gone or backed.error or tally.error)
 
 
 def _record(done: BackedUp, backed: Backed) -> Record:

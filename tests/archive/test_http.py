@@ -470,3 +470,25 @@ def test_certificates_that_are_not_where_the_environment_says_are_said_so(monkey
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/no/such/file")
     with pytest.raises(Unreachable, match=r"the thing: .*/no/such/file"):
         get(Http(), "https://127.0.0.1:1/x")
+
+
+def test_that_nobody_answers_at_all_is_told_while_it_is_still_being_tried(
+    server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Later it is what servers do now and then."""
+    http = Http(tries=5, sleep=lambda _: None)
+    for _ in range(3):
+        server.then(reset=True)
+    server.then(b"hello")
+    with caplog.at_level("WARNING"):
+        http.send("GET", f"{server.url}/x", lambda reply: reply.body, kind="api", subject="x")
+    (told,) = caplog.messages
+    assert "try 4 of 5" in told
+    caplog.clear()
+    for _ in range(3):
+        server.then(reset=True)
+    server.then(b"hello")
+    with caplog.at_level("WARNING"):
+        http.send("GET", f"{server.url}/x", lambda reply: reply.body, kind="api", subject="x")
+    assert caplog.messages == []
+    http.close()

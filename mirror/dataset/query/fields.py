@@ -114,7 +114,7 @@ _ALL = (
     Field("published", "when that version was published", _DATE, lambda facts: _moments(facts.published)),
     Field(
         "embargo",
-        "`open` or `embargoed`",
+        "`open`; what is under embargo is not among them",
         Embargo(),
         lambda facts: ("embargoed" if facts.embargoed else "open",),
     ),

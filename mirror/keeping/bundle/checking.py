@@ -59,6 +59,8 @@ def verify_bundle(path: Path, *, teller: Teller = SILENT) -> Verified:
     """Look at all of it. UsageError where there is nothing that could be a bundle."""
     if not path.exists():
         raise UsageError(f"there is no bundle {path}")
+    if path.is_dir() and not any((path / name).exists() for name in (FACTS, SUMS)):
+        raise UsageError(f"{path} is no bundle", hint=f"a bundle is a folder with the file {FACTS} in it, or a tar file")
     with tempfile.TemporaryDirectory(prefix="dandi-mirror-") as folder, closing(_Listing(Path(folder))) as listing:
         work = _Verifying(Path(folder), listing, teller)
         try:
@@ -259,7 +261,7 @@ class _Verifying:
         try:
             self.facts = msgspec.json.decode((self._folder / FACTS).read_bytes(), type=BundleFacts)
         except (OSError, msgspec.DecodeError) as error:
-            self._complain(f"{FACTS} cannot be read: {error}")
+            self._complain(f"{FACTS} cannot be read: {getattr(error, 'strerror', None) or error}")
             return
         if self.facts.format != FORMAT:
             self._complain(f"{FACTS}: format {self.facts.format} is not known here: a newer dandi-mirror may know it")

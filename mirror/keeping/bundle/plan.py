@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 
 from mirror.annex import hashdirs
 from mirror.dataset.submodules import GITMODULES, dataset_ids
+from mirror.errors import UsageError
 from mirror.git.objects import Oid
 from mirror.store.contents import found
 from mirror.store.store import Store
@@ -116,6 +117,7 @@ class Plan:
                 self._list(rows)
                 rows = []
         self._list(rows)
+        self._check(choice)
         zarrs = dict.fromkeys([*folders, *_zarr_ids(store, identifier, commit)])
         self._list_zarrs((zarr_id for zarr_id in zarrs if zarr_id != own), choice)
 
@@ -129,6 +131,17 @@ class Plan:
             rows,
         )
         self._db.execute("COMMIT")
+
+    def _check(self, choice: Choice) -> None:
+        """Patterns that choose nothing are not what anybody meant."""
+        if not (choice.content and choice.patterns):
+            return
+        chosen = f"SELECT EXISTS (SELECT 1 FROM entries WHERE reason IS NOT '{LEFT_OUT}')"
+        if not self._db.execute(chosen).fetchone()[0]:
+            raise UsageError(
+                f"nothing that has content is at {' or '.join(choice.patterns)}",
+                hint="texts that are in git itself are in every bundle; --no-content leaves out everything else",
+            )
 
     def _passed(self, path: str, zarr_id: str) -> None:
         self._db.execute("INSERT OR IGNORE INTO zarrs VALUES (?, ?, ?)", (zarr_id, path, MANIFEST))

@@ -67,9 +67,10 @@ class _Words:
         facts = self.facts
         doi = f" Its DOI is <https://doi.org/{facts.doi}>." if facts.doi else ""
         zarrs = f", and {facts.zarrs:,} of its Zarrs," if facts.zarrs else ""
+        held = f"{facts.files:,} content{'' if facts.files == 1 else 's'} ({facts.bytes:,} bytes)"
         return (
             f"A copy of a Dandiset of {facts.instance_url} as a DataLad dataset: its history{zarrs} as git bundles in"
-            f" `git/`, and {facts.files:,} contents ({facts.bytes:,} bytes) in `annex/`.{doi} It needs no network: only"
+            f" `git/`, and {held} in `annex/`.{doi} It needs no network: only"
             " git and git-annex (of version 10), or DataLad."
         )
 
@@ -153,8 +154,11 @@ connect() {
 
 cd "${1:?which clone? sh connect.sh CLONE}"
 connect
-[ -f .gitmodules ] || exit 0
-git config -f .gitmodules --name-only --get-regexp '\\.datalad-id$' | while IFS= read -r setting; do
+zarrs() {
+    [ -f .gitmodules ] || return 0
+    git config -f .gitmodules --name-only --get-regexp '\\.datalad-id$' || : # there are none
+}
+zarrs | while IFS= read -r setting; do
     id=$(git config -f .gitmodules "$setting")
     path=$(git config -f .gitmodules "${setting%.datalad-id}.path")
     [ -f "$here/git/$id" ] || continue
@@ -165,4 +169,5 @@ git config -f .gitmodules --name-only --get-regexp '\\.datalad-id$' | while IFS=
     fi
     (cd "./$path" && connect)
 done
+echo "$PWD now gets its content from $here"
 """

@@ -171,6 +171,10 @@ def test_a_remote_that_is_not_there_fails_and_the_others_are_copied_to(
     assert "does not exist" in broken["message"]
     assert len(keys_in(tmp_path / "nas")) == FIRST + OF_ZARR + SECOND
     assert known_there(kept, "away") == set()
+    said = commands.backup(backup=[away])
+    (line,) = said.out.splitlines()  # however many datasets had no turn
+    assert line.startswith("away: 0 contents copied")
+    assert "does not exist" in line
 
 
 def test_a_folder_in_which_nothing_is_of_what_should_be_is_not_filled(backed: BackedUpOnce) -> None:

@@ -361,7 +361,9 @@ def test_the_store_is_left_as_it_is(kept: Any, commands: Any, tmp_path: Path) ->
         ("000001", "-o", "."),
         ("000001", "-o", "disk", "--no-content", "--path", "x"),
         ("000001", "-o", "disk", "--verify", "disk"),
+        ("000001", "-o", "disk", "--path", "sub-9/*"),  # of which there is nothing
         ("--verify", "not-there"),
+        ("--verify", "."),
     ],
 )
 def test_what_cannot_be_asked_for_is_a_usage_error(

@@ -60,7 +60,8 @@ def test_a_disk_found_in_another_place_is_told_by_the_same_command(made: Kept, d
 
 def test_datalad_clones_it_too(made: Kept, disk: Path, tmp_path: Path) -> None:
     run("datalad", "clone", disk / "git" / made.one, tmp_path / "clone")
-    run("sh", disk / "connect.sh", tmp_path / "clone")
+    said = run("sh", disk / "connect.sh", tmp_path / "clone")
+    assert said.splitlines()[-1] == f"{tmp_path / 'clone'} now gets its content from {disk}"
     clone = Clone(tmp_path / "clone")
     run("datalad", "get", "sub-1/a.nwb", "sub-1/image.zarr", cwd=clone.path)
     assert clone.read("sub-1/a.nwb") == FILES["sub-1/a.nwb"]

@@ -113,5 +113,5 @@ def test_a_format_of_the_future_is_not_guessed_at(commands: Any, disk: Path) -> 
 
 def test_a_folder_that_is_no_bundle_is_no_whole_one(commands: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    assert commands.bundle("--verify", tmp_path / "empty").code == 1
+    assert commands.bundle("--verify", tmp_path / "empty").code == 2
     shutil.rmtree(tmp_path / "empty")
