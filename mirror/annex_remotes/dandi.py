@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -20,6 +21,7 @@ from typing import Any
 
 from annexremote import Master, ProtocolError, RemoteError, SpecialRemote
 
+from mirror import __version__
 from mirror.annex.keys import ParsedKey, parse_key
 from mirror.annex_remotes.archives import Archives
 from mirror.annex_remotes.lines import Debug, one_line, opened
@@ -285,8 +287,18 @@ def _may_be_of(file: FoundFile, key: ParsedKey | None) -> bool:
     return file.size == key.size and not is_other
 
 
+_ABOUT = f"""\
+git-annex-remote-dandi {__version__}: gets files of the DANDI archive. git-annex starts it; in a clone, once:
+
+    git annex initremote --sameas=web dandi type=external externaltype=dandi encryption=none
+"""
+
+
 def main() -> None:
-    """Talk to git-annex until it closes the pipe."""
+    """Talk to git-annex until it closes the pipe; tell people, who type this, what it is."""
+    if sys.argv[1:] or sys.stdin.isatty():
+        print(_ABOUT, end="")
+        sys.exit(0 if sys.argv[1:] in (["--help"], ["-h"], ["--version"]) else 2)
     requests, output = opened()
     output.when_unheard(lambda: os._exit(1))
     logger = logging.getLogger("mirror")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -498,3 +500,17 @@ def test_where_a_name_leads_to_is_told_without_the_archive_as_far_as_it_goes(sta
     unknown = started(["dandi:000003/draft/a.nwb"], settings=settings)
     assert unknown.ask("WHEREIS K") == "WHEREIS-FAILURE"
     assert unknown.ask("GETCOST") == "COST 150"
+
+
+@pytest.mark.parametrize(("word", "code"), [("--help", 0), ("--version", 0), ("get", 2)])
+def test_a_person_who_types_it_is_told_what_it_is(word: str, code: int) -> None:
+    """It would wait for git-annex for ever."""
+    done = subprocess.run(
+        [sys.executable, "-m", "mirror.annex_remotes.dandi", word],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert "git annex initremote --sameas=web" in done.stdout

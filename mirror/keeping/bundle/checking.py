@@ -60,7 +60,7 @@ def verify_bundle(path: Path, *, teller: Teller = SILENT) -> Verified:
     if not path.exists():
         raise UsageError(f"there is no bundle {path}")
     if path.is_dir() and not any((path / name).exists() for name in (FACTS, SUMS)):
-        raise UsageError(f"{path} is no bundle", hint=f"a bundle is a folder with the file {FACTS} in it, or a tar file")
+        raise UsageError(f"{path} is no bundle", hint=f"one is a folder with the file {FACTS} in it, or a tar file")
     with tempfile.TemporaryDirectory(prefix="dandi-mirror-") as folder, closing(_Listing(Path(folder))) as listing:
         work = _Verifying(Path(folder), listing, teller)
         try:
