@@ -39,6 +39,6 @@ def demo(folder: Path) -> None:
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         raise MirrorError(
             f"the demo needs {' and '.join(missing)}",
-            hint="install dandi-mirror with its demo extra: dandi-mirror[demo]",
+            hint="install it with its demo extra: `pip install '.[demo]'` in a clone of its repository",
         )
-    tell(folder.absolute())
+    tell(folder.resolve())

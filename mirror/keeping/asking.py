@@ -79,9 +79,10 @@ class Summary:
         parts.append((self.beyond, "beyond the budget"))
         lines = [f"{told(amount)}: {what}" for amount, what in parts if amount.keys]
         lines += [f"note: {problem}" for problem in (*self.notes, *self.dropped.problems)]
+        lines = lines or ["nothing to do"]
         if self.held is not None:
             lines.append(f"{told(Amount(self.held.keys, self.held.distinct_bytes))}: held in all")
-        return lines or ["nothing to do"]
+        return lines
 
 
 class Populating:

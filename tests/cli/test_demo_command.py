@@ -113,5 +113,5 @@ def test_without_what_it_needs_it_says_what_to_install(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, "demo"], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
-    assert "the demo needs pynwb\n  install dandi-mirror with its demo extra: dandi-mirror[demo]" in done.stderr
+    assert "the demo needs pynwb\n  install it with its demo extra: `pip install '.[demo]'`" in done.stderr
     assert not (tmp_path / "dandi-mirror-demo").exists()
