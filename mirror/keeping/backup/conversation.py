@@ -118,7 +118,7 @@ class Conversation:
 def end_what_runs(running: Path) -> None:
     """End the process that holds this file locked, if one does: its backup was killed. `Locked` if it does not end."""
     try:
-        lock = os.open(running, os.O_RDONLY)
+        lock = os.open(running, os.O_RDWR)  # over NFS, only who may write may lock
     except FileNotFoundError:
         return
     try:
