@@ -12,7 +12,7 @@ from mirror.annex.keys import parse_key
 from mirror.archive.addresses import Address, ObjectAddress, addresses
 from mirror.archive.content import Content, Seen
 from mirror.archive.s3 import content_url_allowed
-from mirror.errors import ArchiveError, Unreachable
+from mirror.errors import ArchiveError, NotAllowed, Unreachable
 from mirror.proving.rate import Rate
 from mirror.store.ledger import Found
 
@@ -56,10 +56,15 @@ class Looker:
         found = [one for one in addresses(urls) if not isinstance(one, ObjectAddress) or self._is_ours(one)]
         objects = [one for one in found if isinstance(one, ObjectAddress)]
         answers: list[Looked] = []
-        for address in objects or found:
+        asks_api = not objects
+        for address in found:  # the objects come first
+            if not isinstance(address, ObjectAddress) and not asks_api:
+                break
             try:
                 answer = self._at(key, address, etag)
             except ArchiveError as error:
+                # That of a Dandiset which came under embargo is open no more.
+                asks_api = asks_api or isinstance(error, NotAllowed)
                 answer = Looked(Found.NEVER, str(error), isinstance(error, Unreachable))
             if answer.found is Found.OK:
                 return answer

@@ -81,6 +81,24 @@ def test_its_names_and_addresses_are_proved(stays_closed: tuple[str, Settings]) 
     assert [one.checked > 0 for one in of_zarr] == [True]
 
 
+def test_what_was_open_before_is_asked_for_at_the_api(
+    archive: DemoArchive, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The bucket's addresses that were recorded then give it to nobody any more."""
+    monkeypatch.setenv(token_variable("demo-dandi"), archive.token)
+    identifier = archive.create_dandiset("Ripples")
+    archive.add_asset(identifier, "sub-1/sub-1_ecephys.nwb", b"spikes")
+    sync(settings)
+    archive.clock.advance(60)
+    archive.embargo(identifier)
+    sync(with_embargoed(settings))
+
+    told = prove(settings, identifier)
+
+    assert told.findings == []
+    assert archive.count(server="s3", method="HEAD", status=403) == 1
+
+
 def test_what_was_found_is_on_the_closed_side_only(stays_closed: tuple[str, Settings]) -> None:
     closed, settings = stays_closed
     prove(settings, closed)
