@@ -16,6 +16,8 @@ from mirror.archive.records import Instance
 from mirror.store.feed import Change, Feed
 from mirror.store.store import Store
 
+from ..warm import warm_program
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -58,7 +60,7 @@ def command(*args: str) -> list[str]:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command(*args), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return warm_program().run("changes", "--store", "store", *args, cwd=tmp_path)
 
     return run
 

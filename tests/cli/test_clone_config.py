@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +16,8 @@ from mirror.demo import DemoArchive
 from mirror.store.chronicle import Chronicle
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+
+from ..warm import warm_program
 
 START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,14 +35,7 @@ def run(folder: Path) -> Run:
     """Runs `python -m mirror clone-config --store store ARGS`."""
 
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", "clone-config", "--store", "store", *args],
-            cwd=folder,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return warm_program().run("clone-config", "--store", "store", *args, cwd=folder, env=env)
 
     return run
 
@@ -157,9 +150,7 @@ def test_the_examples_are_of_a_version_that_is_mirrored_and_its_doi_is_known(tmp
         sync(Settings.model_validate(settings)).check()
     with Chronicle(Store.open(tmp_path / "store")) as chronicle:
         chronicle.follow("000108")
-    done = subprocess.run(
-        [sys.executable, "-m", "mirror", "clone-config", "--store", tmp_path / "store"], capture_output=True, text=True
-    )
+    done = warm_program().run("clone-config", "--store", str(tmp_path / "store"), cwd=tmp_path)
     doi = f"10.80507/demo-dandi.000108/{version}"
     assert f"#     datalad clone doi:{doi} 000108-{version}\n" in done.stdout
     address = f"ria+file://{tmp_path}/store/public#~000108"

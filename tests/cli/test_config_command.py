@@ -17,6 +17,8 @@ import pytest
 from mirror import __version__
 from mirror.config import SETTINGS
 
+from ..warm import warm_program
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -25,10 +27,7 @@ def run(tmp_path: Path) -> Run:
     """Runs `python -m mirror ARGS` in an empty folder."""
 
     def run(*args: str, program: str | None = None, **env: str) -> subprocess.CompletedProcess[str]:
-        what = ["-c", program] if program else ["-m", "mirror"]
-        return subprocess.run(
-            [sys.executable, *what, *args], cwd=tmp_path, env={**os.environ, **env}, capture_output=True, text=True
-        )
+        return warm_program().run(*args, cwd=tmp_path, env=env, code=program)
 
     return run
 
@@ -102,10 +101,13 @@ def test_wrong_settings_end_with_code_2_and_the_place(run: Run, tmp_path: Path) 
 # --- what every command has in common ----------------------------------------------------------------------------
 
 
-def test_version_and_help_come_without_importing_the_engine(run: Run) -> None:
-    assert run("--version").stdout == f"dandi-mirror {__version__}\n"
+def test_version_and_help_come_without_importing_the_engine() -> None:
+    def python(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([sys.executable, *args], capture_output=True, text=True)
+
+    assert python("-m", "mirror", "--version").stdout == f"dandi-mirror {__version__}\n"
     program = "import sys; from mirror.cli.main import run; run(['--help']); print(*sys.modules, file=sys.stderr)"
-    done = run(program=program)
+    done = python("-c", program)
     assert all(f"\n  {name} " in done.stdout for name in ("sync", "status", "config", "demo"))
     assert not {"pydantic", "yaml", "requests", "msgspec", "tqdm"} & set(done.stderr.split())
 

@@ -79,7 +79,7 @@ def test_the_whole_story_is_told_with_real_output(run: Run, tmp_path: Path) -> N
     assert ", nothing is wrong in " in after(said, "dandi-mirror verify --level bytes -c demo.yaml")
     assert "[from origin" in after(said, "datalad -C years-later get ")  # nobody else was there any more
     assert said.count("\nM541 2024-01-03 ") == 2
-    assert "dandi-mirror sync 000027\n    datalad clone \"$PWD/dandi-mirror/public/alias/000027\"\n" in said
+    assert 'dandi-mirror sync 000027\n    datalad clone "$PWD/dandi-mirror/public/alias/000027"\n' in said
     assert f"{folder / 'mirror'}\n" in said
 
     assert Store.open(folder / "mirror").dandisets() == ["000001", "000002", "000003"]

@@ -14,6 +14,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ..warm import warm_program
+
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 PROGRAM = """if True:
@@ -57,13 +59,7 @@ PROGRAM = """if True:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-c", PROGRAM, *args],
-            cwd=tmp_path,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-        )
+        return warm_program().run(*args, cwd=tmp_path, env=env, code=PROGRAM)
 
     return run
 

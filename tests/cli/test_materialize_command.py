@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,8 @@ from mirror.demo import DemoArchive
 from mirror.git.process import run_git
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+
+from ..warm import warm_program
 
 FILES = {".zgroup": b"{}", "0/.zarray": b"{}", "0/0/0": b"one", "0/0/1": b"two"}
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -35,8 +36,7 @@ def settings(settings_with: Callable[..., Settings]) -> Settings:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     def run(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mirror", "materialize", "--store", "store", *args]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        return warm_program().run("materialize", "--store", "store", *args, cwd=tmp_path)
 
     return run
 

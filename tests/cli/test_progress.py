@@ -161,9 +161,10 @@ def on_terminal(folder: Path, columns: int, rows: int, **env: str) -> tuple[list
             except OSError:  # Linux's way to say that the other end is closed
                 break
             if not middle and {"line 99", "INFO: log 99"} <= set(shown(screen)):
-                time.sleep(1.2)  # twice as long as until the next time that it is drawn
-                while select.select([terminal], [], [], 0)[0]:
-                    stream.feed(os.read(terminal, 65536))
+                enough = time.monotonic() + 1.2  # twice as long as until the next time that it is drawn
+                while time.monotonic() < enough and not shown(screen)[-1].endswith("step 99"):
+                    if select.select([terminal], [], [], 0.05)[0]:
+                        stream.feed(os.read(terminal, 65536))
                 middle = shown(screen)
                 os.write(terminal, b"\n")
         process.wait(30)

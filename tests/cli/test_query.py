@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import termios
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -23,6 +22,8 @@ from mirror.git.process import run_git
 from mirror.store.chronicle import Chronicle
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+
+from ..warm import warm_program
 
 START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 MOUSE = {"name": "Mus musculus - House mouse", "identifier": "http://purl.obolibrary.org/obo/NCBITaxon_10090"}
@@ -83,14 +84,7 @@ def run(folder: Path) -> Run:
     """Runs `python -m mirror query --store store ARGS`."""
 
     def run(*args: str, store: str = "store") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", "query", "--store", store, *args],
-            cwd=folder,
-            env={**os.environ, "PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return warm_program().run("query", "--store", store, *args, cwd=folder)
 
     return run
 
@@ -135,12 +129,12 @@ def drawn(folder: Path, width: int) -> list[str]:
     terminal, other_end = os.openpty()
     termios.tcsetwinsize(other_end, (24, width))
     # COLUMNS, which some shells export, would count for more than the terminal itself.
-    env = {key: value for key, value in os.environ.items() if key != "COLUMNS"} | {"PYTHONIOENCODING": "utf-8"}
-    command = [sys.executable, "-m", "mirror", "query", "--store", "store", "assets >= 0"]
-    with subprocess.Popen(command, cwd=folder, stdout=other_end, env=env) as process:
-        os.close(other_end)
-        text = b"".join(_read_to_the_end(terminal)).decode()
-    assert process.returncode == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COLUMNS", raising=False)
+        done = warm_program().run("query", "--store", "store", "assets >= 0", cwd=folder, stdout=other_end)
+    os.close(other_end)
+    text = b"".join(_read_to_the_end(terminal)).decode()
+    assert done.returncode == 0
     return text.splitlines()
 
 
@@ -238,8 +232,9 @@ def test_help_tells_the_fields_and_its_examples_are_true(run: Run, folder: Path)
     examples = [line.strip() for line in text.splitlines() if line.startswith("  dandi-mirror query")]
     assert len(examples) == 4
     for example in examples:
-        shell = example.replace("dandi-mirror", f"{sys.executable} -m mirror", 1) + " --store store"
-        assert subprocess.run(shell, shell=True, cwd=folder, capture_output=True).returncode == 0
+        shell = example.replace("dandi-mirror", r"printf '%s\0'", 1)
+        words = subprocess.run(shell, shell=True, cwd=folder, check=True, capture_output=True, text=True).stdout
+        assert warm_program().run(*words.split("\0")[:-1], "--store", "store", cwd=folder).returncode == 0
 
 
 def test_without_a_store_it_is_10(run: Run, folder: Path) -> None:

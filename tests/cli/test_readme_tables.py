@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,17 @@ from mirror.config import SETTINGS
 from mirror.config_layers import CONFIG_VARIABLE, VARIABLE_PREFIX, variable_of
 from mirror.demo import DemoArchive
 
+from ..warm import warm_program
+
 README = Path(__file__).parents[2] / "README.md"
+# Here each command is seen to import all that it needs, whatever others have imported before.
+ALONE = """
+import sys
+for name in [name for name in sys.modules if name.partition(".")[0] == "mirror"]:
+    del sys.modules[name]
+from mirror.cli.main import main
+main()
+"""
 EVERY_RECORD = {"action", "path", "status", "type", "message"}
 
 
@@ -126,13 +133,7 @@ def _damage(folder: Path) -> None:
 
 
 def _records(command: list[str], folder: Path, settings: dict[str, str]) -> list[dict[str, Any]]:
-    done = subprocess.run(
-        [sys.executable, "-m", "mirror", *command, "--json"],
-        cwd=folder,
-        env={**os.environ, **settings},
-        capture_output=True,
-        text=True,
-    )
+    done = warm_program().run(*command, "--json", cwd=folder, env=settings, code=ALONE)
     assert done.stdout, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +19,8 @@ from mirror.demo import DemoArchive
 from mirror.store.chronicle import Chronicle
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+
+from ..warm import warm_program
 
 START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 IDENTIFIER = "000003"
@@ -71,14 +71,7 @@ def run(scene: Scene) -> Run:
     """Runs `python -m mirror resolve --store store ARGS`."""
 
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", "resolve", "--store", "store", *args],
-            cwd=scene.folder,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return warm_program().run("resolve", "--store", "store", *args, cwd=scene.folder, env=env)
 
     return run
 
@@ -227,27 +220,33 @@ def test_of_a_superdataset_that_the_settings_dropped_it_is_said(run: Run, scene:
     assert record["message"] == ""
 
 
-@pytest.mark.parametrize("name", ["a\tb's.nwb", "a\nb.nwb", "a\u00a0b\\.nwb", "ü\u202e.nwb"])
-def test_the_printed_commands_get_what_has_a_name_that_does_not_print(tmp_path: Path, name: str) -> None:
+def test_the_printed_commands_get_what_has_a_name_that_does_not_print(tmp_path: Path) -> None:
+    names = ["a\tb's.nwb", "a\nb.nwb", "a\u00a0b\\.nwb", "ü\u202e.nwb"]
     with DemoArchive(start=START, seed=1) as archive:
         connection = {"instance": "demo-dandi", "api_url": archive.api_url, "s3_endpoint": archive.s3_endpoint}
         archive.create_dandiset("Odd names", identifier=IDENTIFIER)
-        archive.add_asset(IDENTIFIER, f"sub-1/{name}", b"odd")
+        archive.add_assets(IDENTIFIER, [(f"sub-1/{name}", name.encode()) for name in names])
         archive.clock.advance(300)
         sync(Settings.model_validate({"archive": connection, "store": tmp_path / "store"})).check()
         with Chronicle(Store.open(tmp_path / "store")) as chronicle:
             chronicle.follow(IDENTIFIER)
-        done = subprocess.run(
-            [sys.executable, "-m", "mirror", "resolve", "--store", tmp_path / "store", f"./sub-1/{name}"],
-            capture_output=True,
-            text=True,
-        )
-        rows = [(line[:10].strip(), line[10:]) for line in done.stdout.splitlines()]
-        commands = [dict(rows)[label] for label in ("clone", "get")]
-        assert all(map(str.isprintable, commands))
-        subprocess.run(["bash", "-ec", "\n".join(commands)], cwd=tmp_path, check=True, capture_output=True)
-        (file,) = (tmp_path / IDENTIFIER / "sub-1").iterdir()
-        assert file.read_bytes() == b"odd"
+        done = warm_program().run("resolve", "--store", "store", *(f"./sub-1/{name}" for name in names), cwd=tmp_path)
+        told = [(line[:10].strip(), line[10:]) for line in done.stdout.splitlines()]
+        assert all(command.isprintable() for _, command in told)
+        (clone,) = {command for label, command in told if label == "clone"}
+        gets = [words_of(command) for label, command in told if label == "get"]
+        assert [words[:-1] for words in gets] == [["datalad", "-C", IDENTIFIER, "get"]] * len(names)
+        subprocess.run(["bash", "-ec", clone], cwd=tmp_path, check=True, capture_output=True)
+        subprocess.run([*gets[0], *(words[-1] for words in gets[1:])], cwd=tmp_path, check=True, capture_output=True)
+        assert {file.name: file.read_text() for file in (tmp_path / IDENTIFIER / "sub-1").iterdir()} == {
+            name: name for name in names
+        }
+
+
+def words_of(command: str) -> list[str]:
+    """What bash gives to the program."""
+    script = f"datalad() {{ printf '%s\\0' datalad \"$@\"; }}; {command}"
+    return subprocess.run(["bash", "-ec", script], check=True, capture_output=True, text=True).stdout.split("\0")[:-1]
 
 
 def test_without_a_store_it_is_10(run: Run) -> None:
@@ -282,9 +281,5 @@ def test_names_from_the_archive_cannot_play_tricks_on_a_terminal(tmp_path: Path)
         sync(Settings.model_validate({"archive": connection, "store": tmp_path / "store"})).check()
     with Chronicle(Store.open(tmp_path / "store")) as chronicle:
         chronicle.follow(IDENTIFIER)
-    done = subprocess.run(
-        [sys.executable, "-m", "mirror", "resolve", "--store", tmp_path / "store", IDENTIFIER],
-        capture_output=True,
-        text=True,
-    )
+    done = warm_program().run("resolve", "--store", "store", IDENTIFIER, cwd=tmp_path)
     assert done.stdout.splitlines()[0] == f"Dandiset  {IDENTIFIER}  \\x1b[31mRed"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +16,8 @@ from mirror.demo import DemoArchive
 from mirror.demo.faults import Status, html_page
 from mirror.store.job_marks import JobMark, JobName, read_job_marks
 from mirror.store.store import Store
+
+from ..warm import warm_program
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -38,8 +39,7 @@ def run(archive: DemoArchive, tmp_path: Path) -> Run:
     )
 
     def run(*args: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "mirror", *args]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        return warm_program().run(*args, cwd=tmp_path)
 
     return run
 

@@ -30,6 +30,8 @@ from mirror.store.job_marks import JobMark, write_job_mark
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 
+from ..warm import warm_program
+
 START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -45,14 +47,7 @@ def run(tmp_path: Path) -> Run:
     """Runs `python -m mirror status --store store ARGS`."""
 
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", "status", "--store", "store", *args],
-            cwd=tmp_path,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return warm_program().run("status", "--store", "store", *args, cwd=tmp_path, env=env)
 
     return run
 

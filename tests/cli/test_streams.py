@@ -13,6 +13,8 @@ from mirror.archive.records import Instance
 from mirror.store.state import DandisetState, Failure
 from mirror.store.store import Store
 
+from ..warm import warm_program
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
@@ -37,9 +39,9 @@ def test_a_terminal_that_is_not_utf_8_is_told_all_the_same(store: Store) -> None
 
 @pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
 def test_what_is_told_goes_where_it_belongs_although_others_are_closed(store: Store, closed: str) -> None:
-    usual = shell(f"mirror status 000001 --store {store.root}")
+    usual = warm_program().run("status", "000001", "--store", str(store.root), cwd=store.root)
     ended = shell(f"mirror status 000001 --store {store.root} {closed}")
-    assert (ended.returncode, ended.stdout) == (usual.returncode, usual.stdout)
+    assert (ended.returncode, ended.stdout.decode()) == (usual.returncode, usual.stdout)
 
 
 def test_an_error_is_told_although_stdout_is_closed(store: Store) -> None:

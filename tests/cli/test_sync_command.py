@@ -22,6 +22,8 @@ from mirror.demo import DemoArchive
 from mirror.demo.faults import Before
 from mirror.store.store import Store
 
+from ..warm import warm_program
+
 DATALADS_KEYS = {"action", "path", "status", "type", "message"}
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -60,14 +62,7 @@ def run(folder: Path) -> Run:
     """Runs `python -m mirror ARGS` in that folder."""
 
     def run(*args: str, **env: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", *args],
-            cwd=folder,
-            env={**os.environ, **env},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return warm_program().run(*args, cwd=folder, env=env)
 
     return run
 

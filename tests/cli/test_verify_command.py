@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +14,8 @@ import pytest
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.sync.engine import sync
+
+from ..warm import warm_program
 
 START = datetime(2026, 11, 20, 15, 34, 17, tzinfo=UTC)
 Done = subprocess.CompletedProcess[str]
@@ -50,14 +50,7 @@ def run(tmp_path: Path, settings: Settings) -> Run:
     )
 
     def run(command: str, *args: str) -> Done:
-        return subprocess.run(
-            [sys.executable, "-m", "mirror", command, "-c", "mirror.yaml", *args],
-            cwd=tmp_path,
-            env={**os.environ},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
+        return warm_program().run(command, "-c", "mirror.yaml", *args, cwd=tmp_path)
 
     return run
 

@@ -30,6 +30,8 @@ from mirror.store.job_marks import JobMark, write_job_mark
 from mirror.store.state import DandisetState, Failure, Holding
 from mirror.store.store import Store
 
+from ..warm import warm_program
+
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
@@ -300,7 +302,6 @@ def test_some_dandisets_may_be_watched_alone(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("args", [["--watch"], ["--watch", "--json"]])
 def test_without_a_terminal_there_is_nothing_to_keep_on_screen(tmp_path: Path, args: list[str]) -> None:
-    command = [sys.executable, "-m", "mirror", "status", "--store", "store", *args]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=30)
+    done = warm_program().run("status", "--store", "store", *args, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--watch is for a terminal" in done.stderr

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from mirror.demo import DemoArchive
 from mirror.demo.faults import Status
 from mirror.git.process import run_git
 
+from ..warm import warm_program
 from .conftest import Mirror
 
 ALWAYS = 1_000_000
@@ -54,27 +53,11 @@ def settings(mirror: Mirror, tmp_path: Path) -> dict[str, Any]:
     }
 
 
-@pytest.fixture(scope="module")
-def warm() -> Iterator[subprocess.Popen[str]]:
-    """Runs commands, see `warm.py`."""
-    command = [sys.executable, str(Path(__file__).with_name("warm.py"))]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        yield process
-        process.stdin.close()
-
-
 @pytest.fixture
-def run(settings: dict[str, Any], tmp_path: Path, warm: subprocess.Popen[str]) -> Run:
+def run(settings: dict[str, Any], tmp_path: Path) -> Run:
     def run(*args: str) -> Done:
-        assert warm.stdin is not None
-        assert warm.stdout is not None
         (tmp_path / "dandi-mirror.yaml").write_text(yaml.safe_dump(settings))
-        with TemporaryDirectory() as folder:
-            said = [Path(folder) / name for name in ("stdout", "stderr")]
-            print(json.dumps([args, str(tmp_path), *map(str, said)]), file=warm.stdin, flush=True)
-            code = int(warm.stdout.readline())
-            return Done(["dandi-mirror", *args], code, *(file.read_text() for file in said))
+        return warm_program().run(*args, cwd=tmp_path)
 
     return run
 
