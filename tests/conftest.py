@@ -14,9 +14,17 @@ from hypothesis import settings as hypothesis
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 
+_TIMES = int(os.environ.get("EXAMPLES", "1"))
+"""So many times as many examples of everything are tried."""
 # Other work on the machine makes single examples slow; a deadline would only tell of that.
-hypothesis.register_profile("suite", deadline=None)
+hypothesis.register_profile("suite", deadline=None, max_examples=100 * _TIMES)
 hypothesis.load_profile("suite")
+
+
+def examples(count: int) -> hypothesis:
+    """So many examples, where each takes processes, or files on a disk."""
+    return hypothesis(max_examples=count * _TIMES)
+
 
 _FOREIGN_STARTS = ("DANDI_", "DATALAD_", "GIT_", "XDG_")
 _FOREIGN_ENDS = ("_api_key", "_proxy")
@@ -31,6 +39,8 @@ _GITCONFIG = """\
     allow = always
 [annex "security"]
     allowed-ip-addresses = 127.0.0.1
+[core]
+    fsync = none
 """
 
 
@@ -55,6 +65,25 @@ def isolated_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         # git-annex and datalad of the environment the tests run in, whether or not that is activated
         patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         yield home
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_power_cut() -> Iterator[None]:
+    """Nothing is waited for until it is on a disk, half of a sync's time: only a power cut shows that, and none comes.
+
+    What is no descriptor is refused as ever; and whether and when it is called a test can see that puts its own here.
+    """
+
+    def not_waited_for(file: int | SupportsFileno) -> None:
+        os.fstat(file if isinstance(file, int) else file.fileno())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", not_waited_for)
+        yield
+
+
+class SupportsFileno(Protocol):
+    def fileno(self) -> int: ...
 
 
 class SettingsWith(Protocol):

@@ -10,7 +10,7 @@ from pathlib import Path
 from crashtest.looking import Refs, clone, refs, served
 from mirror.git.repository import Repository
 
-SYNCS = 40
+SYNCS = 20
 
 # Changes, syncs, and tells the refs after each; every few syncs so many packs come up that they are made one.
 WRITER = """
@@ -43,7 +43,7 @@ with DemoProcess("empty") as archive:
 
 def test_every_clone_succeeds_and_is_one_state_of_the_archive(tmp_path: Path) -> None:
     store = tmp_path / "store"
-    command = [sys.executable, "-c", WRITER, str(store), str(SYNCS), "4"]
+    command = [sys.executable, "-c", WRITER, str(store), str(SYNCS), "8"]
     clones: list[Refs] = []
     with subprocess.Popen(command, stdout=(tmp_path / "states").open("wb")) as writer:
         try:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from socketserver import BaseServer
 from typing import Any
 
 import pytest
@@ -49,6 +50,14 @@ def free_port(host: str = "127.0.0.1") -> int:
 @pytest.fixture
 def settings(settings_with: Callable[..., Settings]) -> Settings:
     return settings_with(alarm_after=2, schedule={"poll": "1s"}, metrics=f"127.0.0.1:{free_port()}")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _no_waiting() -> Iterator[None]:
+    """A server that is to end looks twice a second whether it is to; here, at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseServer.serve_forever, "__defaults__", (0.01,))
+        yield
 
 
 @pytest.fixture

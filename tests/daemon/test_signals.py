@@ -178,7 +178,7 @@ with signals.Signals(lambda: 0.2) as told:
     while True:
         try:
             with told.may_drop():
-                time.sleep(60)
+                time.sleep(0.1)  # of one that is long, Python hears only afterwards what came as it began
         except signals.Dropped:
             pass
 """

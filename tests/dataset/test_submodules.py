@@ -10,7 +10,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.dataset.names import check_conflicts
@@ -19,6 +19,7 @@ from mirror.errors import PathRefused
 from mirror.git.objects import BLOB, COMMIT, MODE_FILE, MODE_GITLINK, Commit, Entry, Signature
 from mirror.git.repository import Repository
 from mirror.git.trees import edit_tree
+from tests.conftest import examples
 
 WHO = Signature("The Mirror", "mirror@example.org", 1_700_000_000)
 ZARR_ID = "2c57d0e2-3cf4-4be9-8c36-0dc2f1e6c5a1"
@@ -71,7 +72,7 @@ def without_conflicts(found: dict[str, str]) -> dict[str, str]:
 @example({"-x.zarr": ZARR_ID, "a b.zarr": ZARR_ID, 'a"b\\c': ZARR_ID, "a\nb": ZARR_ID, "#;": ZARR_ID, "a ": ZARR_ID})
 @example({"a\rb": ZARR_ID, "a\r": ZARR_ID, "\ta": ZARR_ID, "a\x08b": ZARR_ID, "a%0Ab": ZARR_ID})
 @example({"..\\up.zarr": ZARR_ID, "a\\..\\b.zarr": ZARR_ID, "a\\..": ZARR_ID})
-@settings(max_examples=60)
+@examples(25)
 def test_git_reads_back_what_was_written_and_finds_nothing_wrong(folder: Path, submodules: dict[str, str]) -> None:
     with tempfile.TemporaryDirectory(dir=folder) as name:
         repository = Repository.create(Path(name, "dataset"), head="draft")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.git.compare import Difference, compare
@@ -13,6 +13,7 @@ from mirror.git.objects import MODE_EXEC, MODE_FILE, MODE_GITLINK, MODE_LINK, En
 from mirror.git.reader import ObjectReader, Objects
 from mirror.git.repository import Repository
 from mirror.git.trees import edit_tree
+from tests.conftest import examples
 
 Git = Callable[..., str]
 Files = Mapping[bytes, Entry]
@@ -60,7 +61,7 @@ def _entries(facts: bytes) -> tuple[Entry | None, Entry | None]:
     return old, new
 
 
-@settings(max_examples=150)
+@examples(50)
 @given(before=trees, after=trees)
 @example(before={b"a": ONE}, after={b"a.": ONE, b"a/b": ONE})
 @example(before={b"a": ONE, b"a-": ONE}, after={b"a-": OTHER, b"a/b": ONE, b"a0": ONE})

@@ -7,11 +7,12 @@ import tracemalloc
 from collections.abc import Callable, Iterable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.git.objects import BLOB, Oid, hash_object
 from mirror.git.pack_index import PackIndex
+from tests.conftest import examples
 
 Git = Callable[..., str]
 Row = tuple[Oid, int, int]
@@ -31,7 +32,7 @@ def as_git_shows(rows: Iterable[Row]) -> list[str]:
     return [f"{offset} {oid.hex()} ({crc:08x})" for oid, crc, offset in sorted(rows)]
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     st.lists(
         st.tuples(st.binary(min_size=20, max_size=20), st.integers(0, 2**32 - 1), st.integers(0, 2**40)),
@@ -72,7 +73,7 @@ def test_names_that_differ_in_the_last_byte_only_are_not_the_same(run: Git) -> N
 
 
 def test_an_object_takes_36_bytes_and_the_writing_of_them_all_not_half_of_that_again() -> None:
-    count = 300_000
+    count = 100_000
     oids = os.urandom(20 * count)
     tracemalloc.start()
     index = PackIndex()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.git.objects import MODE_EXEC, MODE_FILE, MODE_GITLINK, MODE_LINK, MODE_TREE, Entry, Oid, hash_object
@@ -13,6 +13,7 @@ from mirror.git.pack import PackWriter
 from mirror.git.reader import ObjectReader, Objects
 from mirror.git.repository import Repository
 from mirror.git.trees import edit_tree
+from tests.conftest import examples
 
 Git = Callable[..., str]
 Files = dict[bytes, Entry]
@@ -59,7 +60,7 @@ def edited(repository: Repository, base: Files, change: list[tuple[bytes, Entry 
 FILE = Entry(MODE_FILE, b"\1" * 20)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(100)
 @given(base=changes.filter(without_contradictions), change=changes.filter(without_contradictions))
 @example(base=[(b"a", FILE)], change=[(b"a", None), (b"a.", FILE), (b"a/b", FILE)])
 @example(base=[(b"a", FILE)], change=[(b"a.", FILE), (b"a/b", FILE)])
@@ -76,7 +77,7 @@ def test_it_is_the_same_as_one_change_after_another(
     assert list(after) == sorted(after)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(40)
 @given(changes.filter(lambda change: not without_contradictions(change)))
 def test_a_file_where_the_same_changes_need_a_directory_is_refused(
     store: Repository, change: list[tuple[bytes, Entry | None]]
@@ -93,7 +94,7 @@ def listing(files: Files) -> bytes:
     return b"".join(b"%b %b 0\t%b\0" % (mode, oid.hex().encode(), path) for path, (mode, oid) in files.items())
 
 
-@settings(max_examples=15, deadline=None)
+@examples(15)
 @given(change=changes.filter(without_contradictions))
 def test_git_writes_the_same_tree(store: Repository, run: Git, change: list[tuple[bytes, Entry | None]]) -> None:
     with store.writer() as writer, store.objects(writer) as objects:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -20,6 +19,7 @@ from mirror.publish.publishing import Publisher
 from mirror.store.room import RESERVE_BYTES
 from mirror.sync.dandiset import layout_of
 from mirror.sync.engine import sync
+from tests.warm import warm_program
 
 if TYPE_CHECKING:
     from tests.sync.conftest import MakeSettings
@@ -32,21 +32,28 @@ _KIB_FREE = (0, 80, 200, 300, 380, 450, 600)
 # Mounted where nobody but the processes in there sees it: an interrupted test leaves nothing mounted.
 _MOUNT = 'mount -t tmpfs -o size="$1" none "$2" && echo ready && read -r _'
 
+# Lets the process in, as `nsenter` would: it is a fork of one that has imported the program already.
+_ENTERED = """
+import ctypes, os
+libc = ctypes.CDLL(None, use_errno=True)
+for handle in [os.open(f"/proc/{pid}/ns/{{kind}}", os.O_RDONLY) for kind in ("user", "mnt")]:
+    if libc.setns(handle, 0):
+        raise OSError(ctypes.get_errno(), "setns")
+    os.close(handle)
+"""
+_PROGRAM = """
+from mirror.cli.main import main
+main()
+"""
 # A disk that does not tell how full it is, as one with a quota for its users does not.
-_OF_A_LIAR = (
-    "-c",
-    """
-import os, sys
+_OF_A_LIAR = """
 honest = os.statvfs
 def statvfs(path):
     found = list(honest(path)) + [0]
     found[2:5] = [1 << 40] * 3
     return os.statvfs_result(found)
 os.statvfs = statvfs
-from mirror.cli.main import main
-main()
-""",
-)
+"""
 
 
 class SmallDisk:
@@ -79,6 +86,11 @@ class SmallDisk:
         enter = ["nsenter", "-U", "-m", "-t", str(self._process.pid), "--preserve-credentials", "--"]
         return subprocess.run([*enter, *map(str, command)], capture_output=True, text=True, check=False)
 
+    def run_mirror(self, *words: str | Path, before: str = "") -> subprocess.CompletedProcess[str]:
+        """The program; `before`: what its process does first."""
+        code = _ENTERED.format(pid=self._process.pid) + before + _PROGRAM
+        return warm_program().run(*map(str, words), cwd=self.folder.parent, code=code)
+
     def leave_free(self, size: int) -> None:
         """Have so much room left, by a balloon of what else there would be."""
         balloon = self.seen_from_here / "balloon"
@@ -102,11 +114,11 @@ class Mirror:
         known = {"archive": {**where, "settle_seconds": 0}, "store": str(self.store), "jobs": 1}
         self._settings.write_text(json.dumps({**known, **settings}))
 
-    def run(self, what: str, *program: str) -> subprocess.CompletedProcess[str]:
-        return self.disk.run(sys.executable, *(program or ("-m", "mirror")), what, "-c", self._settings)
+    def run(self, what: str, before: str = "") -> subprocess.CompletedProcess[str]:
+        return self.disk.run_mirror(what, "-c", self._settings, before=before)
 
-    def sync(self, *program: str) -> subprocess.CompletedProcess[str]:
-        return self.run("sync", *program)
+    def sync(self, before: str = "") -> subprocess.CompletedProcess[str]:
+        return self.run("sync", before)
 
     def lose_what_was_published(self) -> None:
         alias = self._seen("public/alias/dandisets")
@@ -115,7 +127,7 @@ class Mirror:
             path.unlink()
 
     def status(self) -> dict[str, dict[str, Any]]:
-        told = self.disk.run(sys.executable, "-m", "mirror", "status", "--json", "-c", self._settings).stdout
+        told = self.disk.run_mirror("status", "--json", "-c", self._settings).stdout
         records = map(json.loads, told.splitlines())
         return {record["dandiset"]: record for record in records if "dandiset" in record}
 
@@ -210,7 +222,7 @@ def test_so_it_does_where_superdatasets_are_written(mirrored: Mirror, twin: Twin
     mirrored.lose_what_was_published()
     for free in (0, 100, 200, 240, 280):
         mirrored.disk.leave_free(free << 10)
-        done = mirrored.run("publish", *_OF_A_LIAR)
+        done = mirrored.run("publish", _OF_A_LIAR)
         if done.returncode == 0:
             break
         assert "no room left on the disk" in done.stderr, f"{free} kB: {done.stderr}"
@@ -256,7 +268,7 @@ def test_a_disk_that_does_not_tell_leaves_a_whole_store_wherever_it_ends(mirrore
     got_to = []
     for free in _KIB_FREE:
         mirrored.disk.leave_free(free << 10)
-        done = mirrored.sync(*_OF_A_LIAR)
+        done = mirrored.sync(_OF_A_LIAR)
         if done.returncode == 0:
             break
         assert "no room left on the disk" in done.stderr, f"{free} kB: {done.stderr}"

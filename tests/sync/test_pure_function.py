@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.annex import hashdirs, logs, metadata
@@ -25,6 +25,7 @@ from mirror.errors import NotFound, UsageError
 from mirror.git.objects import MODE_GITLINK, MODE_LINK, Entry
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from tests.sync.conftest import SettingsOf
@@ -149,7 +150,7 @@ def _species(name: str) -> dict[str, object]:
 
 
 @given(rounds)
-@settings(max_examples=25)
+@examples(12)
 def test_a_mirror_that_followed_and_one_made_now_hold_the_same(
     settings_of: SettingsOf, history: list[list[Edit]]
 ) -> None:

@@ -97,6 +97,11 @@ def quick() -> Iterator[None]:
         patch.setattr(samples, "sample_image", lambda size: size)
         patch.setattr(samples, "ome_zarr_files", lambda size, **_: _picture(size))
         patch.setattr(http, "_backoff", lambda _attempt: 0.01)
+        # Not until everything on this machine's disk is on it, what others write too.
+        patch.setattr(contents, "settle", Path.stat)
+        # Of what a dead process left, nobody is alive whose it might be.
+        assert Repository.repair.__kwdefaults__ is not None
+        patch.setitem(Repository.repair.__kwdefaults__, "grace", 0.1)
         yield
 
 

@@ -8,7 +8,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ from mirror.demo.faults import Reset, Status
 from mirror.demo.samples import embargoed_dandiset
 from mirror.store.store import Store
 from tests.sync.embargo.conftest import TOKEN_VARIABLE
+from tests.warm import warm_program
 
 _SIGNATURES = ("X-Amz-Signature", "Signature=", "X-Amz-Credential")
 
@@ -64,16 +64,15 @@ class World:
         """Run a command; what it printed to stdout."""
         self.rounds += 1
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "HOME": str(self.folder / "home")}
-        environment.pop(TOKEN_VARIABLE, None)
+        assert TOKEN_VARIABLE not in os.environ
+        environment = {"PATH": path, "HOME": str(self.folder / "home")}
         if token is not None:
             environment[TOKEN_VARIABLE] = token
-        command = [sys.executable, "-m", "mirror", *args]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, check=False)
-        (self.folder / "seen" / f"stdout-{self.rounds}").write_bytes(done.stdout)
-        (self.folder / "seen" / f"stderr-{self.rounds}").write_bytes(done.stderr)
-        assert done.returncode in (0, 3), done.stderr.decode()
-        return done.stdout.decode()
+        done = warm_program().run(*args, cwd=self.folder, env=environment)
+        (self.folder / "seen" / f"stdout-{self.rounds}").write_text(done.stdout)
+        (self.folder / "seen" / f"stderr-{self.rounds}").write_text(done.stderr)
+        assert done.returncode in (0, 3), done.stderr
+        return done.stdout
 
     def found(self, *secrets: str) -> list[tuple[str, str]]:
         """Which of these stand where, in whatever was written."""

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.annex import hashdirs
@@ -34,6 +34,7 @@ from mirror.sync.zarr.in_repository import RepositoryTarget
 from mirror.sync.zarr.recording import Recorded, Recorder
 from mirror.sync.zarr.subject import Subject
 from mirror.sync.zarr.trees import FolderTrees, own_entries
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Git
@@ -115,7 +116,7 @@ def record(state: State, held: bytes | None = None, *, trusted: bool = True) -> 
 
 
 @given(PAIRS, st.booleans())
-@settings(max_examples=150)
+@examples(60)
 @example(({"a/b": File(b"", 1, 10)}, {"a": File(b"", 1, 10)}), True)
 @example(({"a": File(b"", 1, 10)}, {"a/b/c": File(b"", 1, 10)}), True)
 @example(({"a/b": File(b"", 1, 10), "a.b/b": File(b"", 1, 10)}, {"a.b/b": File(b"", 1, 10)}), True)
@@ -189,7 +190,7 @@ def expected_links(state: Mapping[str, File]) -> dict[str, str]:
 
 
 @given(st.lists(STATES, min_size=1, max_size=4))
-@settings(max_examples=25)
+@examples(12)
 def test_the_repository_of_every_state_has_exactly_its_files_and_keys(git: Git, states: list[State]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = new_store(Path(folder, "store"))

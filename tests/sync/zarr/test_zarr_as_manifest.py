@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.annex import logs
@@ -16,6 +16,7 @@ from mirror.demo import DemoArchive
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 from mirror.sync.zarr.materialize import materialize, zarrs_of
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Git, MirrorOnce, RefsOf, RepositoryOf, SettingsOf
@@ -136,7 +137,7 @@ histories = st.lists(st.tuples(st.dictionaries(names, contents, max_size=8), st.
 
 
 @given(st.dictionaries(names, contents, max_size=12), histories)
-@settings(max_examples=8)
+@examples(5)
 def test_after_any_history_the_commits_are_the_same(
     settings_of: SettingsOf, first: dict[str, bytes], history: list[tuple[dict[str, bytes], set[str]]]
 ) -> None:
@@ -246,7 +247,10 @@ def test_a_manifest_that_is_lost_is_told_and_nothing_wrong_is_written(
         assert materialize(Store.open(manifests), zarr_id).result == "written"
 
 
-def test_what_is_not_mirrored_cannot_be_materialized(both: tuple[str, Path, Path]) -> None:
-    _, _, manifests = both
-    done = materialize(Store.open(manifests), "00000000-0000-0000-0000-000000000000")
+def test_what_is_not_mirrored_cannot_be_materialized(
+    archive: DemoArchive, dandiset: str, mirror_once: MirrorOnce, store: Path
+) -> None:
+    archive.add_zarr(dandiset, PATH, FILES)
+    mirror_once(zarr__hold="manifest").check()
+    done = materialize(Store.open(store), "00000000-0000-0000-0000-000000000000")
     assert done.result == "failed"

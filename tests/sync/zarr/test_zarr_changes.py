@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.annex import hashdirs, logs
 from mirror.demo import DemoArchive
 from mirror.store.store import Store
 from mirror.sync.engine import sync
+from tests.conftest import examples
 
 if TYPE_CHECKING:
     from tests.sync.conftest import Git, MirrorOnce, RefsOf, RepositoryOf, SettingsOf
@@ -132,7 +133,7 @@ histories = st.lists(st.tuples(st.dictionaries(names, contents, max_size=24), st
 
 
 @given(st.dictionaries(names, contents, max_size=27), histories)
-@settings(max_examples=15)
+@examples(8)
 def test_addresses_are_those_of_the_present_files_whatever_happened_before(
     settings_of: SettingsOf, first: dict[str, bytes], history: list[tuple[dict[str, bytes], set[str]]]
 ) -> None:

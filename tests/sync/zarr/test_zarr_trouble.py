@@ -418,7 +418,7 @@ def test_what_is_kept_beside_a_repository_can_be_lost(
     zarr_id = archive.add_zarr(dandiset, PATH, FILES)
     for at in (store, whole):
         mirror_once(store=at).check()
-    for step in range(3):
+    for step in range(2):
         damage(Store.open(store).zarr(zarr_id).path)
         mirror_once().check()
         archive.clock.advance(60)
