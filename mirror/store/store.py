@@ -109,7 +109,7 @@ class Store:
         """Delete what a dead process left unfinished. For whoever holds the lock: nobody else is at work in here."""
         if self.opening_side.exists and not any(self.opening_side.marked()):
             shutil.rmtree(self.opening_side.data)
-        for name in ("store.json", "frontier.json", "published.json", "skips.json"):
+        for name in ("store.json", "frontier.json", "published.json", "skips.json", "activity.json"):
             remove_temporaries(self._state, name)
         for side in self.sides():
             side.clear_away()

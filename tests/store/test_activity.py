@@ -15,6 +15,7 @@ import pytest
 
 from mirror.store import activity
 from mirror.store.activity import NAME, Activity, ActivityFile, Standing, Turn, read_activity, silent_seconds
+from mirror.store.store import Store
 
 
 class Clock:
@@ -233,3 +234,12 @@ def test_a_time_that_nobody_can_read_is_no_time(tmp_path: Path, written: str) ->
     found = read_activity(tmp_path)
     assert found is not None
     assert silent_seconds(msgspec.structs.replace(found, written=written), datetime.now(UTC)) is None
+
+
+def test_what_somebody_was_killed_at_writing_is_cleared_away_by_the_next(store: Store) -> None:
+    """Others may be writing theirs at that moment: they go without."""
+    left = store.root / "state" / f".{NAME}.12345"
+    left.touch()
+    with store.lock("sync"):
+        store.clear_away()
+    assert not left.exists()
