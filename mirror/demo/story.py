@@ -168,9 +168,7 @@ class _Story:
 
     def _keep(self, identifier: str) -> None:
         self._title("Keep copies")
-        self._say(
-            "The mirror has the names so far, and the archive has the bytes. Have it keep these, too."
-        )
+        self._say("The mirror has the names so far, and the archive has the bytes. Have it keep these, too.")
         self._run(f"dandi-mirror populate {identifier} -c {SETTINGS}")
         self._say("Is it all there, and can it be had? Read and hash what is kept, and ask the archive for the rest.")
         self._run(f"dandi-mirror verify --level bytes -c {SETTINGS}")
