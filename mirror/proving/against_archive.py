@@ -5,12 +5,6 @@ What a mirror made today from nothing but the archive holds of every published v
 
 from __future__ import annotations
 
-import fcntl
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from mirror import errors
@@ -22,6 +16,7 @@ from mirror.proving.findings import Stop, Teller
 from mirror.proving.histories import released
 from mirror.proving.names import Stopped
 from mirror.proving.others import FolderMirror, Mirror
+from mirror.store.scratch import scratch_folder
 from mirror.store.store import Store
 from mirror.sync.engine import sync
 
@@ -35,7 +30,7 @@ def prove_against_archive(settings: Settings, store: Store, identifier: str, tel
         return
     side = store.side(private=teller.result.private)
     teller.watcher.how_far("mirroring it anew, to compare")
-    with _scratch(side.temporary) as folder:
+    with scratch_folder(side.temporary, _PREFIX) as folder:
         anew = _mirrored(settings, store, identifier, folder, stop)
         if anew is None:
             raise Stopped
@@ -97,32 +92,3 @@ def _tell(identifier: str, ours: Mirror, anew: Store, teller: Teller, folder: Pa
         teller.find("behind", found.version or identifier, "the archive has something newer; the next sync takes it")
     elif found.verdict == "unknown":
         teller.find("unknown", identifier, found.message)
-
-
-@contextmanager
-def _scratch(parent: Path) -> Iterator[Path]:
-    """A folder that is gone when the block ends; those of the dead are cleared away."""
-    for left in parent.glob(f"{_PREFIX}*"):
-        _remove_if_dead(left)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def _remove_if_dead(folder: Path) -> None:
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(folder, ignore_errors=True)
-    except BlockingIOError:
-        return
-    finally:
-        os.close(descriptor)

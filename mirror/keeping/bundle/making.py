@@ -18,12 +18,8 @@ is packed. No lock is taken: what vanishes from the store meanwhile is told as m
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -42,6 +38,7 @@ from mirror.keeping.bundle.plan import ALL, DAMAGED, LACKING, Choice, Plan, Want
 from mirror.keeping.bundle.target import Digests, Target, check_free, opened
 from mirror.keeping.bundle.words import FORMAT, BundleFacts, connect_script, readme
 from mirror.keeping.telling import SILENT, Teller
+from mirror.store.scratch import scratch_folder
 from mirror.store.store import Store
 from mirror.store.version_keys import DRAFT, latest_version, version_commit
 
@@ -94,40 +91,14 @@ def make_bundle(
         )
     version = version or latest_version(repository) or DRAFT
     commit = version_commit(repository, identifier, version)
-    with _scratch(store, private=embargoed) as scratch, Plan(scratch / "plan.sqlite") as plan:
+    # Of what is under embargo, on the side that nobody else sees.
+    parent = store.side(private=embargoed).temporary
+    ours = parent if os.access(parent, os.W_OK) else None
+    with scratch_folder(ours, _SCRATCH) as scratch, Plan(scratch / "plan.sqlite") as plan:
         teller.doing("what the version holds")
         plan.fill(store, identifier, commit, choice)
         subject = _Subject(store, identifier, version, commit, repository, embargoed)
         return _Making(subject, plan, scratch, teller).make(path)
-
-
-@contextmanager
-def _scratch(store: Store, *, private: bool) -> Iterator[Path]:
-    """A folder for what is needed meanwhile; of what is under embargo, on the side that nobody else sees."""
-    parent = store.side(private=private).temporary
-    ours = os.access(parent, os.W_OK)
-    if ours:
-        _clear_away(parent)
-    folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=parent if ours else None))
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        os.close(descriptor)
-
-
-def _clear_away(parent: Path) -> None:
-    """Delete what the dead left: they do not lock it any more."""
-    for folder in parent.glob(f"{_SCRATCH}*"):
-        with suppress(OSError):  # it is locked, or gone meanwhile, or somebody else's
-            descriptor = os.open(folder, os.O_RDONLY)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(folder)
-            finally:
-                os.close(descriptor)
 
 
 @dataclass(frozen=True)
