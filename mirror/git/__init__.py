@@ -4,9 +4,12 @@ Knows nothing of DANDI or git-annex; imports nothing of ours but `errors`. Start
 together.
 
 - `objects`: trees, commits and tags as values and as bytes; `refs`: the same for `packed-refs` and its kin. Pure.
-- `pack` writes objects (`pack_index` and `delta` are parts of its format), `reader` reads them, `trees` edits trees
-  between the two.
+- `pack` writes objects (`pack_format`, `pack_index` and `delta` are its format), `reader` reads them, `trees` edits
+  trees between the two.
 - `bare` makes a new repository; `ref_files` and `packs` are what is on disk and how it changes; `repair` clears away
   what a dead process left.
+- What git does in memory that grows with the objects, done with lists in files. `closure`: all that refs reach;
+  `history_pack` writes that, as a `bundle` or, by `copying`, into another repository; `unpacking` reads a pack from
+  front to end, `checks` looks at each object; `looking_through` does so in a whole repository.
 - `files` and `process`: durable small files, and git in a clean environment.
 """

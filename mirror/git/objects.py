@@ -29,7 +29,10 @@ MODE_GITLINK = b"160000"
 # Decoded trees share these few strings, so that large trees do not hold one per entry.
 _MODES = {mode: mode for mode in (MODE_FILE, MODE_EXEC, MODE_LINK, MODE_TREE, MODE_GITLINK)}
 
-_OID_SIZE = 20
+OID_SIZE = 20
+_LINE_SIZE = len(b" \0") + OID_SIZE
+_tree_lines = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL).findall
+_new = tuple.__new__
 _ZONE = re.compile(r"[+-]\d{4}", re.ASCII)
 _SIGNATURE = re.compile(
     r"(?P<name>[^<]*?) ?<(?P<email>[^>]*)>(?: (?P<seconds>-?\d+))?(?: (?P<zone>[+-]\d{4}))?.*", re.S
@@ -68,18 +71,17 @@ def _tree_order(item: tuple[bytes, Entry]) -> bytes:
 
 def decode_tree(body: bytes) -> dict[bytes, Entry]:
     """The entries of a tree, in git's order."""
-    entries = {}
-    start, size = 0, len(body)
-    while start < size:
-        space = body.find(b" ", start)
-        name_end = body.find(b"\0", space)
-        end = name_end + 1 + _OID_SIZE
-        if space < 0 or name_end < 0 or end > size:
-            raise ValueError("a tree object is cut short")
-        mode = body[start:space]
-        entries[body[space + 1 : name_end]] = Entry(_MODES.get(mode, mode), body[name_end + 1 : end])
-        start = end
-    return entries
+    lines = tree_lines(body)
+    # Without the detour through `Entry.__new__`, in half the time: trees have millions of entries.
+    return {name: _new(Entry, (_MODES.get(mode, mode), oid)) for mode, name, oid in lines}
+
+
+def tree_lines(body: bytes) -> list[tuple[bytes, bytes, Oid]]:
+    """Mode, name and object of each entry of a tree, as they come."""
+    lines: list[tuple[bytes, bytes, Oid]] = _tree_lines(body)
+    if sum([len(mode) + len(name) for mode, name, _ in lines]) + _LINE_SIZE * len(lines) != len(body):
+        raise ValueError("a tree object is cut short")
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +192,7 @@ def _only(headers: list[tuple[bytes, bytes]], key: bytes) -> bytes:
 
 def _oid(text: bytes) -> Oid:
     oid = bytes.fromhex(text.decode("ascii"))
-    if len(oid) != _OID_SIZE:
+    if len(oid) != OID_SIZE:
         raise ValueError(f"not the name of an object: {text!r}")
     return oid
 

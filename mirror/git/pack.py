@@ -23,6 +23,7 @@ from isal import isal_zlib
 
 from mirror.git.files import sync_folder
 from mirror.git.objects import BLOB, COMMIT, TAG, TREE, Oid
+from mirror.git.pack_format import KINDS, OFS_DELTA, decode_entry_header, encode_distance, entry_header, pack_header
 from mirror.git.pack_index import PackIndex
 
 TEMPORARY_PREFIX: Final = "tmp_pack_mirror_"
@@ -36,15 +37,11 @@ _LEVEL: Final = 1
 # Git takes no shorter one: what makes an empty object, for one.
 _SHORTEST_DELTA: Final = 4
 
-_DELTA: Final = b"ofs-delta"
-_CODES: Final = {COMMIT: 1, TREE: 2, BLOB: 3, TAG: 4, _DELTA: 6}
-_KINDS: Final = {code: kind for kind, code in _CODES.items()}
-
 # What is small is mostly digits of digests, which hardly deflate, and there are millions of it: blobs of a few hundred
 # bytes, trees of one or two entries. Stored as it is, it takes 2 µs with all that belongs to it; deflated, 4 to 6 µs
 # more, and two thirds of the disk. (Level 0 makes it longer: its Huffman table alone takes 100 bytes.) Trees of many
 # entries are few, and their entries have more in common.
-_SMALL: Final = {BLOB: 1024, TREE: 512, COMMIT: 1024, TAG: 1024, _DELTA: 1024}
+_SMALL: Final = {BLOB: 1024, TREE: 512, COMMIT: 1024, TAG: 1024, OFS_DELTA: 1024}
 
 # Little enough that the buffer's memory never goes back to the system and has to be asked for again: with 1 MiB, that
 # alone takes half a microsecond an object once the index is large.
@@ -71,7 +68,7 @@ class PackWriter:
         descriptor, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, dir=folder)
         self._path = Path(name)
         self._file = io.FileIO(descriptor, "r+")
-        self._buffer = bytearray(_pack_header(0))
+        self._buffer = bytearray(pack_header(0))
         self._flushed = 0
         self._index = PackIndex()
         self._note: Callable[[Oid, int, int], None] = self._index.add
@@ -129,8 +126,8 @@ class PackWriter:
         kind, offset = self._bases.get(base) or self._base(base)
         hashed, _, _ = _headers(kind, len(body))
         oid = sha1(hashed + body, usedforsecurity=False).digest()
-        _, header, stored = _headers(_DELTA, len(delta))
-        self._put(oid, header + _distance(self.size - offset), stored, delta)
+        _, header, stored = _headers(OFS_DELTA, len(delta))
+        self._put(oid, header + encode_distance(self.size - offset), stored, delta)
         return oid
 
     def add_delta(self, base: Oid, delta: bytes, body: bytes) -> Oid:
@@ -144,8 +141,8 @@ class PackWriter:
         hashed, _, _ = _headers(kind, len(body))
         oid = sha1(hashed + body, usedforsecurity=False).digest()
         if oid not in self._bases and oid not in self._offsets:
-            _, header, stored = _headers(_DELTA, len(delta))
-            self._bases[oid] = kind, self._put(oid, header + _distance(self.size - offset), stored, delta)
+            _, header, stored = _headers(OFS_DELTA, len(delta))
+            self._bases[oid] = kind, self._put(oid, header + encode_distance(self.size - offset), stored, delta)
         return oid
 
     def _base(self, oid: Oid) -> tuple[bytes, int]:
@@ -168,7 +165,7 @@ class PackWriter:
 
     def kind_of(self, oid: Oid) -> bytes:
         """The kind of an object that `add` put into this pack; `KeyError` when it did not."""
-        return _KINDS[self._bytes(self._offsets[oid], 1)[0] >> 4 & 7]
+        return KINDS[self._bytes(self._offsets[oid], 1)[0] >> 4 & 7]
 
     def read(self, oid: Oid) -> tuple[bytes, bytes]:
         """Kind and content of an object that `add` put into this pack; `KeyError` when it did not."""
@@ -176,14 +173,15 @@ class PackWriter:
         packed = self._bytes(at, _READ_AT_ONCE)
         at += len(packed)
         stream = isal_zlib.decompressobj()
-        parts = [stream.decompress(packed[_header_size(packed) :])]
+        kind, _, header_size = decode_entry_header(packed)
+        parts = [stream.decompress(packed[header_size:])]
         while not stream.eof:
             more = self._bytes(at, _READ_AT_ONCE)
             if not more:
                 raise OSError(f"{self._path} is cut short: object {oid.hex()} is not all there")
             at += len(more)
             parts.append(stream.decompress(more))
-        return _KINDS[packed[0] >> 4 & 7], b"".join(parts)
+        return kind, b"".join(parts)
 
     def _bytes(self, start: int, count: int) -> bytes:
         """What stands there. No object is partly on disk, so this begins with all of it, or with as much of it."""
@@ -208,7 +206,7 @@ class PackWriter:
         self._close()
         self._index.sort()
         self._flush()
-        os.pwrite(self._file.fileno(), _pack_header(len(self)), 0)
+        os.pwrite(self._file.fileno(), pack_header(len(self)), 0)
         checksum = self._checksum()
         self._file.write(checksum)
         os.fchmod(self._file.fileno(), PACK_MODE)
@@ -267,10 +265,6 @@ def _refuse(*_: object) -> None:
     raise ValueError("this pack is finished")
 
 
-def _pack_header(count: int) -> bytes:
-    return b"PACK\0\0\0\2" + count.to_bytes(4, "big")
-
-
 @lru_cache(maxsize=4096)
 def _headers(kind: bytes, size: int) -> tuple[bytes, bytes, bytes]:
     """What stands before an object of this size: where it is hashed, in the pack, and in zlib's format.
@@ -278,28 +272,5 @@ def _headers(kind: bytes, size: int) -> tuple[bytes, bytes, bytes]:
     The last is empty for what is not small: that is deflated. What is small is stored in a single block, whose header
     is two bytes of zlib, "last block, stored", and the length twice.
     """
-    packed = bytearray()
-    byte, rest = _CODES[kind] << 4 | size & 15, size >> 4
-    while rest:
-        packed.append(byte | 0x80)
-        byte, rest = rest & 0x7F, rest >> 7
-    packed.append(byte)
     stored = b"\x78\x01\x01" + struct.pack("<HH", size, size ^ 0xFFFF) if size < _SMALL[kind] else b""
-    return b"%b %d\0" % (kind, size), bytes(packed), stored
-
-
-def _header_size(packed: bytes) -> int:
-    size = 1
-    while packed[size - 1] & 0x80:
-        size += 1
-    return size
-
-
-def _distance(distance: int) -> bytes:
-    """How far before a delta its base begins: seven bits a byte, the highest first, each further byte adding one."""
-    encoded = bytearray((distance & 0x7F,))
-    while distance := distance >> 7:
-        distance -= 1
-        encoded.append(distance & 0x7F | 0x80)
-    encoded.reverse()
-    return bytes(encoded)
+    return b"%b %d\0" % (kind, size), entry_header(kind, size), stored

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha1
-from itertools import accumulate, chain, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from operator import eq
+from pathlib import Path
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from mirror.git.objects import Oid
 
+_MAGIC: Final = b"\377tOc\0\0\0\2"
 _BINS: Final = 256
 _BIG_OFFSET: Final = 1 << 31
+_ROWS_AT_ONCE: Final = 4096
 
 # Name, CRC-32 of what stands in the pack, offset there: big endian, as in the index.
 _ROW: Final = Struct(">20sIQ")
@@ -29,6 +32,16 @@ _CRC: Final = Struct("20x4s8x")
 _OFFSET: Final = Struct(">24xQ")
 
 _pack_row = _ROW.pack
+
+
+class Writable(Protocol):
+    """What takes bytes."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+
+Row = tuple[Oid, int, int]
+"""An object's name, the CRC-32 of what stands in the pack, and where."""
 
 
 class PackIndex:
@@ -66,7 +79,7 @@ class PackIndex:
         yield digest.digest()
 
     def _tables(self) -> Iterator[bytes]:
-        yield b"\377tOc\0\0\0\2"
+        yield _MAGIC
         yield _big_endian(array("I", accumulate(len(rows) // _ROW.size for rows in self._bins)))
         for column in (_NAME, _CRC):
             for rows in self._bins:
@@ -76,6 +89,43 @@ class PackIndex:
         for rows in self._bins:
             yield _big_endian(array("I", _first_offsets(_column(_OFFSET, rows), large)))
         yield _big_endian(large)
+
+
+def count_of(index: Path) -> int:
+    """How many objects this index lists."""
+    with index.open("rb") as file:
+        head = file.read(len(_MAGIC) + _BINS * 4)
+    if len(head) != len(_MAGIC) + _BINS * 4 or not head.startswith(_MAGIC):
+        raise ValueError("not an index of git's version 2, or cut short")
+    return int.from_bytes(head[-4:], "big")
+
+
+def write_index(out: Writable, rows: Callable[[], Iterator[Row]], pack_checksum: bytes) -> None:
+    """Write the index of a pack whose objects are listed somewhere: `rows` begins anew with them, in git's order."""
+    digest = sha1(usedforsecurity=False)
+    for part in chain(_listed_tables(rows), (pack_checksum,)):
+        digest.update(part)
+        out.write(part)
+    out.write(digest.digest())
+
+
+def _listed_tables(rows: Callable[[], Iterator[Row]]) -> Iterator[bytes]:
+    counts = [0] * _BINS
+    for oid, _, _ in rows():
+        counts[oid[0]] += 1
+    yield _MAGIC
+    yield _big_endian(array("I", accumulate(counts)))
+    yield from (b"".join([oid for oid, _, _ in some]) for some in _in_turn(rows()))
+    yield from (_big_endian(array("I", [crc for _, crc, _ in some])) for some in _in_turn(rows()))
+    large = array("Q")
+    for some in _in_turn(rows()):
+        yield _big_endian(array("I", _first_offsets((offset for _, _, offset in some), large)))
+    yield _big_endian(large)
+
+
+def _in_turn(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while some := list(islice(rows, _ROWS_AT_ONCE)):
+        yield some
 
 
 def _column(column: Struct, rows: bytearray) -> Iterator[Any]:

@@ -20,6 +20,8 @@ from mirror.git.refs import render_info_packs
 _LOOSE = "loose"
 """Stands in the record for the loose objects of that time, which the repack packed too."""
 
+_LOOSE_NAME = re.compile(r"[0-9a-f]{38}").fullmatch
+
 _SUFFIXES = (".pack", ".idx")
 
 _REPLACED = re.compile(r"^(\d{1,15}) (pack-[0-9a-f]+|loose)$", re.MULTILINE)
@@ -53,6 +55,13 @@ def withdraw(repository: Path, name: str) -> None:
 def count_loose(repository: Path) -> int:
     """How many objects are files of their own; git-annex makes some when it works in the repository."""
     return sum(len(os.listdir(folder)) for folder in _loose_folders(repository))  # noqa: PTH208 - of 30,000 at a time
+
+
+def loose_objects(repository: Path) -> Iterator[Path]:
+    """The objects that are files of their own."""
+    for folder in _loose_folders(repository):
+        with os.scandir(folder) as entries:
+            yield from [Path(entry.path) for entry in entries if _LOOSE_NAME(entry.name)]
 
 
 def size_of_all(repository: Path) -> int:

@@ -192,6 +192,11 @@ class Objects:
     ) -> None:
         self.close()
 
+    @property
+    def place(self) -> Path:
+        """The repository."""
+        return self._reader.repository
+
     def close(self) -> None:
         self._reader.close()
 

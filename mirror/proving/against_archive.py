@@ -12,9 +12,8 @@ from mirror.archive.records import Instance
 from mirror.config import Settings
 from mirror.errors import ArchiveDown, MirrorError, Unreachable
 from mirror.proving.comparing import compare_pair
-from mirror.proving.findings import Stop, Teller
+from mirror.proving.findings import Stop, Stopped, Teller
 from mirror.proving.histories import released
-from mirror.proving.names import Stopped
 from mirror.proving.others import FolderMirror, Mirror
 from mirror.store.scratch import scratch_folder
 from mirror.store.store import Store

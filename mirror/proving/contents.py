@@ -20,8 +20,7 @@ from mirror.git.files import make_folders
 from mirror.git.repository import Repository
 from mirror.keeping.books import Books
 from mirror.proving.branch import key_logs, tree_of
-from mirror.proving.findings import Stop, Teller
-from mirror.proving.names import Stopped
+from mirror.proving.findings import Stop, Stopped, Teller
 from mirror.proving.records import ANNEX
 from mirror.proving.sample import Sample
 from mirror.store.cache import discard, find_damage, is_damaged

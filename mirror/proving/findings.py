@@ -132,3 +132,7 @@ class Teller:
 
 
 Stop = Callable[[], bool]
+
+
+class Stopped(Exception):
+    """Told to stop, between two steps."""

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from mirror.annex.logs import WEB_UUID
-from mirror.errors import GitError, Locked, MirrorError
+from mirror.errors import Locked, MirrorError
 from mirror.git.objects import COMMIT, Commit, Oid, hash_object
-from mirror.git.process import command, environment
 from mirror.git.reader import MissingObject, Objects
 from mirror.git.repository import Repository
 from mirror.proving.branch import key_logs, tree_of
-from mirror.proving.findings import Stop, Teller
+from mirror.proving.findings import Stop, Stopped, Teller
+from mirror.proving.fsck import fsck
 from mirror.proving.records import ANNEX, DRAFT, RELEASES, TAGS, Needs, Version, needs_of, versions_of
 from mirror.proving.trees import Link, TreeCheck
 from mirror.store.store import Store
 
-_FRUGAL = ("core.packedGitWindowSize=1m", "core.packedGitLimit=16m", "core.deltaBaseCacheLimit=16m")
-"""git maps whole packs into memory otherwise: of a Zarr of a million files, half of what it takes, and no faster."""
-_MOST_SAID = 20
-"""lines of what git has to say"""
 _TELL_EVERY = 5000
-_STOP_SECONDS = 0.5
-
-
-class Stopped(Exception):
-    """Told to stop, between two steps."""
 
 
 def prove_names(store: Store, identifier: str, teller: Teller, *, stop: Stop) -> None:
     """Everything that can be told of a Dandiset without the archive. Adds to `teller.result.checked` as it goes."""
     repository = store.repository(identifier)
-    check_repository(repository, teller, stop)
+    check_repository(repository, teller, stop, store.side(private=teller.result.private).temporary)
     check_address(store, identifier, repository.path, teller)
     refs = repository.peeled_refs()
     with repository.objects() as objects:
@@ -49,10 +37,10 @@ def prove_names(store: Store, identifier: str, teller: Teller, *, stop: Stop) ->
             check_logs(objects, tree_of(objects, refs, ANNEX), needs, teller, stop)
 
 
-def check_repository(repository: Repository, teller: Teller, stop: Stop) -> None:
+def check_repository(repository: Repository, teller: Teller, stop: Stop, scratch: Path) -> None:
     """What git itself finds, and what web servers hand out."""
     teller.watcher.how_far("git fsck")
-    for line in fsck(repository.path, stop):
+    for line in fsck(repository, scratch, stop):
         teller.find("repository", repository.path.name, line)
     # While somebody is at work in it, it may be ahead of what it announces.
     with suppress(Locked), repository.lock(wait=False):
@@ -62,49 +50,6 @@ def check_repository(repository: Repository, teller: Teller, stop: Stop) -> None
                 "info/refs, objects/info/packs",
                 "do not tell what is there, or something unfinished is left; the next sync mends that",
             )
-
-
-def fsck(repository: Path, stop: Stop = lambda: False) -> Iterator[str]:
-    """What git finds wrong in a repository, in its own words; the first lines of it."""
-    frugally = [word for setting in _FRUGAL for word in ("-c", setting)]
-    cmd = command(repository, *frugally, "fsck", "--strict", "--no-dangling", "--no-progress")
-    # Into a file: of a repository that lost a pack, git has much to say.
-    with tempfile.TemporaryFile() as said:
-        code = _ended(cmd, repository, said, stop)
-        if code == 0:
-            return
-        said.seek(0)
-        lines = 0
-        for raw in said:
-            line = raw.decode(errors="replace").strip()
-            if line and not line.startswith(("notice:", "hint:")):
-                yield line
-                lines += 1
-            if lines >= _MOST_SAID:
-                yield "… and more: `git fsck --strict` says what"
-                return
-        if not lines:
-            yield f"`git fsck --strict` ended with {code} and said nothing"
-
-
-def _ended(cmd: list[str], repository: Path, said: IO[bytes], stop: Stop) -> int:
-    """How git ended. It only reads, so nothing is lost by ending it at once."""
-    try:
-        process = subprocess.Popen(
-            cmd, stdout=said, stderr=said, stdin=subprocess.DEVNULL, env=environment(), cwd=repository
-        )
-    except OSError as error:
-        raise GitError(cmd, -1, str(error), str(repository)) from error
-    try:
-        while True:
-            try:
-                return process.wait(_STOP_SECONDS)
-            except subprocess.TimeoutExpired:
-                if stop():
-                    raise Stopped from None
-    finally:
-        process.kill()
-        process.wait()
 
 
 def check_address(store: Store, name: str, folder: Path, teller: Teller) -> None:

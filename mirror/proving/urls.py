@@ -16,9 +16,8 @@ from mirror.git.repository import Repository
 from mirror.keeping.books import Books
 from mirror.proving.branch import KeyLogs, key_logs, tree_of
 from mirror.proving.contents import books_of
-from mirror.proving.findings import Kind, Stop, Teller
+from mirror.proving.findings import Kind, Stop, Stopped, Teller
 from mirror.proving.looking import SAID, Looked, Looker
-from mirror.proving.names import Stopped
 from mirror.proving.records import ANNEX, Need, Needs, needs_of, versions_of
 from mirror.proving.sample import Sample
 from mirror.store.contents import has

@@ -23,9 +23,9 @@ from mirror.git.objects import MODE_GITLINK, Oid
 from mirror.proving.against_archive import prove_against_archive
 from mirror.proving.contents import ContentProver
 from mirror.proving.figures import note_figures
-from mirror.proving.findings import HARMLESS, Nobody, Stop, SubjectProved, Teller, Watcher
+from mirror.proving.findings import HARMLESS, Nobody, Stop, Stopped, SubjectProved, Teller, Watcher
 from mirror.proving.looking import Looker
-from mirror.proving.names import Stopped, prove_names
+from mirror.proving.names import prove_names
 from mirror.proving.rate import Rate
 from mirror.proving.records import TAGS, versions_of, zarrs_of
 from mirror.proving.sample import Sample

@@ -15,8 +15,8 @@ from mirror.errors import ManifestDamaged
 from mirror.git.objects import MODE_LINK, MODE_TREE, Commit, Entry, Oid
 from mirror.git.reader import Objects
 from mirror.proving.branch import tree_of
-from mirror.proving.findings import Stop, Teller
-from mirror.proving.names import Stopped, check_address, check_logs, check_repository
+from mirror.proving.findings import Stop, Stopped, Teller
+from mirror.proving.names import check_address, check_logs, check_repository
 from mirror.proving.records import ANNEX, DRAFT, TAGS, Need, Needs
 from mirror.proving.zarr_states import OWN
 from mirror.store.store import Store
@@ -41,10 +41,11 @@ def prove_zarr_names(store: Store, zarr_id: str, teller: Teller, *, stop: Stop) 
 
 def _check_repository(store: Store, held: HeldZarr, teller: Teller, stop: Stop) -> None:
     repository = store.dataset(held.zarr_id)
-    check_repository(repository, teller, stop)
+    scratch = store.side(private=teller.result.private).temporary
+    check_repository(repository, teller, stop, scratch)
     check_address(store, held.zarr_id, repository.path, teller)
     refs = repository.peeled_refs()
-    with repository.objects() as objects, Needs(store.side(private=teller.result.private).temporary) as needs:
+    with repository.objects() as objects, Needs(scratch) as needs:
         states = {DRAFT: objects.commit(refs[DRAFT])} if DRAFT in refs else {}
         states |= {ref: objects.commit(oid) for ref, oid in refs.items() if ref.startswith(TAGS)}
         known: set[Oid] = set()

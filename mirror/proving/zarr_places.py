@@ -16,7 +16,7 @@ from mirror.git.objects import Oid
 from mirror.git.reader import Objects
 from mirror.git.repository import Repository
 from mirror.proving.branch import tree_of
-from mirror.proving.names import Stopped
+from mirror.proving.findings import Stopped
 from mirror.proving.records import ANNEX
 from mirror.store.contents import has
 from mirror.store.locations import annex_uuid

@@ -18,9 +18,8 @@ from mirror.errors import ArchiveError, ManifestDamaged, Refused, Unreachable
 from mirror.git.objects import Oid
 from mirror.git.reader import MissingObject
 from mirror.proving.branch import tree_of
-from mirror.proving.findings import Stop, Teller
+from mirror.proving.findings import Stop, Stopped, Teller
 from mirror.proving.looking import Looked, Looker
-from mirror.proving.names import Stopped
 from mirror.proving.records import ANNEX
 from mirror.proving.urls import KINDS, Outages
 from mirror.proving.zarr_places import ZarrPlaces, places_of

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from mirror.annex import logs
 from mirror.git import packs
+from mirror.git.copying import copy_reached
 from mirror.git.files import PUBLIC_FOLDER, make_folders, sync_folder, write_durably
 from mirror.git.objects import Oid
-from mirror.git.process import run_git
 from mirror.git.repository import Repository
 from mirror.store import contents
 from mirror.store.branch_logs import in_branch_order, logs_of
@@ -64,10 +64,9 @@ def go_on(closed: Path, repository: Repository) -> None:
             return
         write_durably(repository.path / _LAST_PUBLIC, (closed / _LAST_PUBLIC).read_bytes())
         folder = packs.pack_folder(repository.path)
-        wanted = "".join(f"{oid.hex()}\n" for oid in refs.values()).encode()
-        run_git(closed, "pack-objects", "--revs", "--delta-base-offset", "-q", str(folder / "pack"), stdin=wanted)
+        with Repository(closed).objects() as objects:
+            copy_reached(objects, refs.values(), repository.path, folder)
         contents.settle(folder)
-        packs.announce(repository.path)
         repository.publish(None, refs)
 
 

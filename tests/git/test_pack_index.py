@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tracemalloc
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.git.objects import BLOB, Oid, hash_object
-from mirror.git.pack_index import PackIndex
+from mirror.git.pack_index import PackIndex, count_of, write_index
 from tests.conftest import examples
 
 Git = Callable[..., str]
@@ -88,3 +90,60 @@ def test_an_object_takes_36_bytes_and_the_writing_of_them_all_not_half_of_that_a
     assert held < 37 * count
     assert peak < 1.5 * held
     assert longest < held / 100
+
+
+# An index of what is listed somewhere
+
+
+def written(rows: Iterable[Row]) -> bytes:
+    out, listed = io.BytesIO(), sorted(rows)
+    write_index(out, lambda: iter(listed), CHECKSUM)
+    return out.getvalue()
+
+
+@given(
+    st.lists(
+        st.tuples(st.binary(min_size=20, max_size=20), st.integers(0, 2**32 - 1), st.integers(0, 2**40)),
+        max_size=50,
+        unique_by=lambda row: row[0],
+    )
+)
+def test_what_is_written_of_a_list_is_the_same_index(rows: list[Row]) -> None:
+    assert written(rows) == index_of(rows)
+
+
+def test_so_it_is_with_as_many_as_are_taken_in_several_turns(run: Git) -> None:
+    for count in (4095, 4096, 4097, 10_000):
+        rows = [(hash_object(BLOB, b"%d" % number), number, 12 + number * (1 << 20)) for number in range(count)]
+        assert written(rows) == index_of(rows)
+    assert run("show-index", stdin=written(rows)).splitlines() == as_git_shows(rows)
+
+
+def test_writing_it_takes_the_memory_of_some_lines_whatever_their_number() -> None:
+    def rows() -> Iterator[Row]:
+        return ((number.to_bytes(2, "big") + b"\1" * 18, number, number) for number in range(1 << 16))
+
+    class Nowhere:
+        def write(self, data: bytes) -> None:
+            assert len(data) < 100_000
+
+    tracemalloc.start()
+    write_index(Nowhere(), rows, CHECKSUM)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2_000_000
+
+
+@pytest.mark.parametrize("count", [0, 1, 700])
+def test_an_index_tells_how_many_it_lists(tmp_path: Path, count: int) -> None:
+    path = tmp_path / "some.idx"
+    path.write_bytes(index_of((hash_object(BLOB, b"%d" % number), 0, number) for number in range(count)))
+    assert count_of(path) == count
+
+
+def test_what_is_no_index_lists_nothing(tmp_path: Path) -> None:
+    path, whole = tmp_path / "some.idx", index_of([(b"\1" * 20, 0, 12)])
+    for data in (b"", whole[:1031], b"\0" + whole[1:], whole[:7] + b"\3" + whole[8:], b"x" * 2000):
+        path.write_bytes(data)
+        with pytest.raises(ValueError, match="not an index of git's version 2, or cut short"):
+            count_of(path)

@@ -11,8 +11,10 @@ import pytest
 from mirror.config import Settings
 from mirror.demo import DemoArchive
 from mirror.errors import NoRoom
-from mirror.proving.findings import SubjectProved, Teller
-from mirror.proving.names import Stopped, fsck, prove_names
+from mirror.git.repository import Repository
+from mirror.proving.findings import Stopped, SubjectProved, Teller
+from mirror.proving.fsck import fsck
+from mirror.proving.names import prove_names
 from mirror.proving.records import Need, Needs
 from mirror.proving.verify import Prover
 from mirror.proving.zarr_names import prove_zarr_names
@@ -22,6 +24,7 @@ from mirror.sync.engine import sync
 from tests.proving.conftest import Git, Mirrored, Told, copied, holding_manifests, slices
 
 Prove = Callable[[], Told]
+Found = Callable[[], list[str]]
 LEVEL: Level = "names"
 
 
@@ -42,6 +45,14 @@ def prove(store: Store, dandiset: str) -> Prove:
         return told
 
     return run
+
+
+@pytest.fixture(params=["by git", "without git"])
+def found(repository: Path, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Found:
+    """What is wrong with the repository, as git says and as it is said of one that is too large for git."""
+    if request.param == "without git":
+        monkeypatch.setattr("mirror.proving.fsck.MOST_FOR_GIT", 0)
+    return lambda: list(fsck(Repository(repository), tmp_path))
 
 
 def commit_tree(git: Git, repository: Path, ref: str, tree: str) -> None:
@@ -90,26 +101,83 @@ def test_of_a_whole_mirror_nothing_is_found(prove: Prove) -> None:
     assert told.subjects[0].checked == 3 + 4  # assets of the published version, and of the draft
 
 
-def test_a_git_object_that_is_gone_is_found(repository: Path, git: Git) -> None:
-    lost = git(repository, "rev-parse", "draft:README.md")
+def loosen(git: Git, repository: Path) -> None:
+    """Make every object a file of its own."""
     for pack in list(repository.glob("objects/pack/pack-*")):
         aside = repository / "aside" / pack.name
         aside.parent.mkdir(exist_ok=True)
         pack.rename(aside)
     git(repository, "unpack-objects", stdin=next(repository.glob("aside/*.pack")).read_bytes())
+
+
+def overwrite(path: Path, change: Callable[[bytearray], None]) -> None:
+    body = bytearray(path.read_bytes())
+    change(body)
+    path.chmod(0o644)
+    path.write_bytes(body)
+
+
+def flip_in_the_middle(body: bytearray) -> None:
+    body[len(body) // 2] ^= 1
+
+
+def test_in_a_whole_repository_nothing_is_found(git: Git, repository: Path, found: Found) -> None:
+    assert found() == []
+    loosen(git, repository)
+    assert found() == []
+
+
+def test_a_git_object_that_is_gone_is_found(git: Git, repository: Path, found: Found) -> None:
+    lost = git(repository, "rev-parse", "draft:README.md")
+    loosen(git, repository)
     (repository / "objects" / lost[:2] / lost[2:]).unlink()
 
-    assert any(lost in line for line in fsck(repository))
+    assert any(lost in line for line in found())
 
 
-def test_a_flipped_byte_of_a_pack_is_found(repository: Path) -> None:
-    pack = next(repository.glob("objects/pack/*.pack"))
-    body = bytearray(pack.read_bytes())
-    body[len(body) // 2] ^= 1
-    pack.chmod(0o644)
-    pack.write_bytes(body)
+def test_a_flipped_byte_of_a_pack_is_found(repository: Path, found: Found) -> None:
+    overwrite(next(repository.glob("objects/pack/*.pack")), flip_in_the_middle)
+    assert found()
 
-    assert list(fsck(repository))
+
+def test_a_flipped_byte_of_an_index_is_found(repository: Path, found: Found) -> None:
+    # The last column but the checksums: where the objects stand.
+    overwrite(next(repository.glob("objects/pack/*.idx")), lambda body: body.__setitem__(-45, body[-45] ^ 1))
+    assert found()
+
+
+def test_a_flipped_byte_of_a_loose_object_is_found(git: Git, repository: Path, found: Found) -> None:
+    name = git(repository, "rev-parse", "draft:README.md")
+    loosen(git, repository)
+    overwrite(repository / "objects" / name[:2] / name[2:], flip_in_the_middle)
+    assert any(name in line for line in found())
+
+
+def test_a_ref_of_nothing_is_found(repository: Path, found: Found) -> None:
+    (repository / "refs/heads/astray").write_text("1" * 40 + "\n")
+    assert any("1" * 40 in line for line in found())
+
+
+def test_of_a_repository_that_lost_all_its_packs_not_everything_is_said(
+    git: Git, repository: Path, found: Found
+) -> None:
+    loosen(git, repository)
+    for path in repository.glob("objects/[0-9a-f][0-9a-f]/*"):
+        if git(repository, "cat-file", "-t", path.parent.name + path.name) == "blob":
+            path.unlink()
+    *lines, last = found()
+    assert len(lines) == 20
+    assert "`git fsck --strict` says what" in last
+
+
+def test_looking_through_a_large_repository_is_broken_off_when_told_to_stop(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mirror.proving.fsck.MOST_FOR_GIT", 0)
+    before = list(tmp_path.iterdir())
+    with pytest.raises(Stopped):
+        list(fsck(Repository(repository), tmp_path, lambda: True))
+    assert list(tmp_path.iterdir()) == before
 
 
 def test_a_content_without_its_logs_is_found(prove: Prove, repository: Path, git: Git) -> None:

@@ -12,7 +12,7 @@
         annex/abc/def/KEY/KEY what a `directory` special remote of git-annex has
         SHA256SUMS
 
-The same version with the same content gives the same bytes, with the same git: no clock, and nothing of how the store
+The same version with the same content gives the same bytes, with the same zlib: no clock, and nothing of how the store
 is packed. No lock is taken: what vanishes from the store meanwhile is told as missing.
 """
 

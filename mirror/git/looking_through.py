@@ -1,0 +1,132 @@
+"""A whole repository, looked through without git: what `git fsck --strict` finds, in memory that does not grow.
+
+Git keeps some hundred bytes of each object that it looks at, and a Zarr has millions. Here they are listed in files,
+which takes longer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from hashlib import sha1
+from pathlib import Path
+from typing import Final
+
+from mirror.errors import GitError, StoreError
+from mirror.git.checks import new_names
+from mirror.git.copying import list_file
+from mirror.git.object_list import ObjectList
+from mirror.git.objects import COMMIT
+from mirror.git.pack_index import count_of, write_index
+from mirror.git.packs import all_packs, loose_objects, pack_folder
+from mirror.git.reader import MissingObject, ObjectReader
+from mirror.git.repository import Repository
+from mirror.git.unpacking import Packed, PackFile, unpack_loose
+
+_TELL_EVERY: Final = 1_000
+_AT_ONCE: Final = 1 << 20
+
+
+def count_packed(repository: Path) -> int:
+    """How many objects the packs have, those in several of them counted for each."""
+    return sum(_count(pack_folder(repository) / f"{name}.idx") for name in all_packs(repository))
+
+
+def _count(index: Path) -> int:
+    try:
+        return count_of(index)
+    except (ValueError, FileNotFoundError):
+        return 0
+
+
+def look_through(repository: Repository, scratch: Path, tick: Callable[[], None]) -> Iterator[str]:
+    """What is wrong, a line each. In `scratch` there is room for a list; `tick` is called now and then, and may raise.
+
+    What somebody does in it meanwhile is not looked at: refs are read first, and what they need is there by then.
+    """
+    try:
+        refs = repository.refs()
+    except StoreError as error:
+        refs = {}
+        yield str(error)
+    with (
+        list_file(scratch) as file,
+        ObjectList(file) as objects,
+        ObjectReader(repository.path) as reader,
+    ):
+        look = _Look(repository.path, objects, reader, tick)
+        for name in sorted(all_packs(repository.path)):
+            yield from look.pack(name)
+        yield from look.loose()
+        objects.want((oid, COMMIT if name.startswith("refs/heads/") else None) for name, oid in refs.items())
+        objects.sort()
+        for oid, kind in objects.missing():
+            yield f"missing {(kind or b'object').decode()} {oid.hex()}"
+
+
+class _Look:
+    def __init__(self, repository: Path, objects: ObjectList, reader: ObjectReader, tick: Callable[[], None]) -> None:
+        self._repository = repository
+        self._objects = objects
+        self._reader = reader
+        self._tick = tick
+
+    def pack(self, name: str) -> Iterator[str]:
+        """What is wrong with a pack or its index."""
+        path = pack_folder(self._repository) / f"{name}.pack"
+        try:
+            with PackFile(path, self._reader.read) as pack:
+                checksum = pack.checksum()
+                self._list(pack)
+            if not self._is_index(path.with_suffix(".idx"), checksum):
+                yield f"{name}.idx: not the index of its pack"
+        except FileNotFoundError:
+            return  # replaced by another one, and gone meanwhile
+        except MissingObject as error:
+            yield f"{name}.pack: a delta of {error.oid.hex()}, which is missing"
+        except (ValueError, GitError) as error:  # git is asked for what deltas name
+            yield f"{name}.pack: {error}"
+
+    def _list(self, pack: PackFile) -> None:
+        try:
+            for number, found in enumerate(pack):
+                if number % _TELL_EVERY == 0:
+                    self._tick()
+                self._objects.add(found, new_names(found))
+        finally:
+            self._objects.sort()  # what came before the damage is there
+
+    def _is_index(self, index: Path, checksum: bytes) -> bool:
+        wanted, there = _Digest(), _Digest()
+        write_index(wanted, self._objects.rows, checksum)
+        with index.open("rb") as file:
+            while data := file.read(_AT_ONCE):
+                there.write(data)
+        return wanted.digest() == there.digest()
+
+    def loose(self) -> Iterator[str]:
+        """What is wrong with the objects that are files of their own."""
+        for path in loose_objects(self._repository):
+            self._tick()
+            name = path.parent.name + path.name
+            try:
+                oid, kind, body = unpack_loose(path.read_bytes())
+                if oid.hex() != name:
+                    raise ValueError("not the object that its name says")
+                self._objects.add(found := Packed(oid, kind, body, None, 0, 0), new_names(found))
+            except FileNotFoundError:
+                continue  # packed meanwhile
+            except ValueError as error:
+                yield f"loose object {name}: {error}"
+
+
+class _Digest:
+    """Something to write to, of which the digest alone is kept."""
+
+    def __init__(self) -> None:
+        self._digest = sha1(usedforsecurity=False)
+
+    def write(self, data: bytes) -> None:
+        self._digest.update(data)
+
+    def digest(self) -> bytes:
+        return self._digest.digest()
