@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks import content, dandiset, publish, resolve, sync, zarr
+from benchmarks import bundle, content, dandiset, publish, resolve, sync, zarr
 from benchmarks.results import Results
 
 Benchmark = Callable[[Path, argparse.Namespace], Iterable[Results]]
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "publish": lambda folder, given: publish.benchmark(folder, given.dandisets),
     "resolve": lambda folder, given: resolve.benchmark(folder, given.assets or resolve.FULL),
     "zarr": lambda folder, given: zarr.benchmark(folder, given.entries),
+    "bundle": lambda folder, given: bundle.benchmark(folder, given.entries),
     "content": lambda folder, given: content.benchmark(folder, given.mebibytes),
 }
 
@@ -32,7 +33,9 @@ def main() -> int:
     parser.add_argument(
         "--dandisets", type=int, default=publish.FULL, metavar="N", help="for `publish` (default: 2000)"
     )
-    parser.add_argument("--entries", type=int, default=zarr.FULL, metavar="N", help="for `zarr` (default: 1000000)")
+    parser.add_argument(
+        "--entries", type=int, default=zarr.FULL, metavar="N", help="for `zarr` and `bundle` (default: 1000000)"
+    )
     parser.add_argument(
         "--mebibytes", type=int, default=content.FULL, metavar="N", help="the large file of `content` (default: 1024)"
     )

@@ -8,8 +8,6 @@ together.
   trees between the two.
 - `bare` makes a new repository; `ref_files` and `packs` are what is on disk and how it changes; `repair` clears away
   what a dead process left.
-- What git does in memory that grows with the objects, done with lists in files. `closure`: all that refs reach;
-  `history_pack` writes that, as a `bundle` or, by `copying`, into another repository; `unpacking` reads a pack from
-  front to end, `checks` looks at each object; `looking_through` does so in a whole repository.
+- `large`: packing, unpacking and checking millions of objects, for which git would take too much memory.
 - `files` and `process`: durable small files, and git in a clean environment.
 """

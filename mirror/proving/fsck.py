@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from mirror.errors import GitError
-from mirror.git.looking_through import count_packed, look_through
+from mirror.git.large.looking_through import count_packed, look_through
 from mirror.git.process import command, environment
 from mirror.git.repository import Repository
 from mirror.proving.findings import Stop, Stopped

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from mirror.annex import logs
 from mirror.git import packs
-from mirror.git.copying import copy_reached
 from mirror.git.files import PUBLIC_FOLDER, make_folders, sync_folder, write_durably
+from mirror.git.large.copying import copy_reached
 from mirror.git.objects import Oid
 from mirror.git.repository import Repository
 from mirror.store import contents

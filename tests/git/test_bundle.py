@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.errors import StoreError
-from mirror.git.bundle import unpack_bundle, write_bundle
+from mirror.git.large.bundle import unpack_bundle, write_bundle
 from mirror.git.objects import (
     BLOB,
     COMMIT,
@@ -366,6 +366,6 @@ def peak_of_unpacking(folder: Path, count: int) -> int:
 
 def test_unpacking_four_times_as_much_takes_no_more_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for the objects kept to make others out of: of these there is a fixed amount, here a smaller one."""
-    monkeypatch.setattr("mirror.git.unpacking._MOST_KEPT", 1 << 20)
+    monkeypatch.setattr("mirror.git.large.unpacking._MOST_KEPT", 1 << 20)
     few, most = (peak_of_unpacking(tmp_path / str(count), count) for count in (3_000, 12_000))
     assert most < 1.2 * few

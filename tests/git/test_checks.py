@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.git.checks import named_by, new_names
+from mirror.git.large.checks import named_by, new_names
+from mirror.git.large.unpacking import Packed
 from mirror.git.objects import (
     BLOB,
     COMMIT,
@@ -32,7 +33,6 @@ from mirror.git.objects import (
     hash_object,
 )
 from mirror.git.repository import Repository
-from mirror.git.unpacking import Packed
 from tests.conftest import examples
 from tests.git.conftest import ENVIRONMENT
 

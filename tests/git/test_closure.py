@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mirror.errors import StoreError
-from mirror.git.closure import Closure, Reached
+from mirror.git.large.closure import Closure, Reached
 from mirror.git.objects import (
     BLOB,
     COMMIT,

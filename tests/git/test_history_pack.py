@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.git.closure import Closure
-from mirror.git.history_pack import write_pack
+from mirror.git.large.closure import Closure
+from mirror.git.large.history_pack import write_pack
 from mirror.git.objects import BLOB, COMMIT, MODE_FILE, TAG, TREE, Commit, Entry, Oid, Signature, Tag, hash_object
 from mirror.git.packs import pack_folder
 from mirror.git.reader import Objects

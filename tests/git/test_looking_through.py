@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.git.looking_through import count_packed, look_through
+from mirror.git.large.looking_through import count_packed, look_through
 from mirror.git.objects import (
     BLOB,
     COMMIT,
@@ -400,7 +400,7 @@ def test_looking_through_four_times_as_much_takes_no_more_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But for the objects kept to make others out of: of these there is a fixed amount, here a smaller one."""
-    monkeypatch.setattr("mirror.git.unpacking._MOST_KEPT", 1 << 20)
+    monkeypatch.setattr("mirror.git.large.unpacking._MOST_KEPT", 1 << 20)
     peaks = []
     for count in (3_000, 12_000):
         path = fill(tmp_path / str(count), count).path

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirror.git import delta
-from mirror.git.closure import Closure
-from mirror.git.history_pack import write_pack
+from mirror.git.large.closure import Closure
+from mirror.git.large.history_pack import write_pack
+from mirror.git.large.unpacking import PackFile, unpack_loose
 from mirror.git.objects import BLOB, COMMIT, TAG, TREE, hash_object
 from mirror.git.pack_format import OFS_DELTA, encode_distance, entry_header, pack_header
 from mirror.git.packs import loose_objects, pack_folder
 from mirror.git.repository import Repository
-from mirror.git.unpacking import PackFile, unpack_loose
 from tests.conftest import examples
 
 Git = Callable[..., str]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mirror.git.bare import create_bare
-from mirror.git.bundle import unpack_bundle, write_bundle
+from mirror.git.large.bundle import unpack_bundle, write_bundle
 from mirror.git.objects import Oid
 from mirror.git.process import run_git
 from mirror.git.repository import Repository

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
-from mirror.git.checks import Named
+from mirror.git.large.checks import Named
+from mirror.git.large.unpacking import Packed
 from mirror.git.objects import Oid
 from mirror.git.pack_index import Row
-from mirror.git.unpacking import Packed
 
 _AT_ONCE: Final = 5_000
 

@@ -12,15 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from mirror.errors import GitError, StoreError
-from mirror.git.checks import new_names
-from mirror.git.copying import list_file
-from mirror.git.object_list import ObjectList
+from mirror.git.large.checks import new_names
+from mirror.git.large.copying import list_file
+from mirror.git.large.object_list import ObjectList
+from mirror.git.large.unpacking import Packed, PackFile, unpack_loose
 from mirror.git.objects import COMMIT
 from mirror.git.pack_index import count_of, write_index
 from mirror.git.packs import all_packs, loose_objects, pack_folder
 from mirror.git.reader import MissingObject, ObjectReader
 from mirror.git.repository import Repository
-from mirror.git.unpacking import Packed, PackFile, unpack_loose
 
 _TELL_EVERY: Final = 1_000
 _AT_ONCE: Final = 1 << 20

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO, Final
 
 from mirror.errors import StoreError
-from mirror.git.closure import Closure
-from mirror.git.copying import adopt_pack, list_file, new_pack
-from mirror.git.history_pack import write_pack
+from mirror.git.large.closure import Closure
+from mirror.git.large.copying import adopt_pack, list_file, new_pack
+from mirror.git.large.history_pack import write_pack
 from mirror.git.objects import Oid
 from mirror.git.reader import MissingObject, Objects
 from mirror.git.repository import Repository

@@ -14,7 +14,7 @@ from hashlib import sha1
 from typing import IO, Final, NamedTuple
 
 from mirror.git import delta
-from mirror.git.closure import Closure
+from mirror.git.large.closure import Closure
 from mirror.git.objects import TREE, Oid
 from mirror.git.pack_format import OFS_DELTA, encode_distance, entry_header, pack_header
 from mirror.git.reader import Objects
@@ -27,7 +27,7 @@ _SMALL: Final = 512
 """What is smaller is made out of its like rather than of what it took the place of: nearly all of it is new, logs that
 say the same of another key."""
 
-_FRONT: Final = 4
+_FRONT: Final = 8
 """bytes that the like have in common"""
 
 _MOST_KEPT: Final = 16 << 20

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from operator import lt
 from typing import Final
 
+from mirror.git.large.unpacking import Packed
 from mirror.git.objects import (
     BLOB,
     COMMIT,
@@ -20,7 +21,6 @@ from mirror.git.objects import (
     Oid,
     tree_lines,
 )
-from mirror.git.unpacking import Packed
 
 Named = tuple[Oid, bytes | None]
 """An object that is named somewhere, and of what kind it is to be; None: of any."""

@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mirror.errors import StoreError
-from mirror.git.checks import new_names
-from mirror.git.closure import Closure
-from mirror.git.history_pack import write_pack
-from mirror.git.object_list import ObjectList
+from mirror.git.large.checks import new_names
+from mirror.git.large.closure import Closure
+from mirror.git.large.history_pack import write_pack
+from mirror.git.large.object_list import ObjectList
+from mirror.git.large.unpacking import PackFile
 from mirror.git.objects import Oid
 from mirror.git.pack import PACK_MODE, TEMPORARY_PREFIX
 from mirror.git.pack_index import write_index
 from mirror.git.packs import announce, pack_folder
 from mirror.git.reader import Objects
-from mirror.git.unpacking import PackFile
 
 
 def copy_reached(objects: Objects, tips: Iterable[Oid], repository: Path, scratch: Path) -> None:
