@@ -21,15 +21,7 @@ _GROWTH = 1.25
 
 # As git makes the same bytes of the same objects.
 _ALIKE = ("-c", "pack.compression=6", "-c", "pack.writeBitmaps=false")
-_PACK = (
-    "pack-objects",
-    "--stdout",
-    "-q",
-    "--delta-base-offset",
-    "--threads=1",
-    "--no-reuse-delta",
-    "--no-reuse-object",
-)
+_OPTIONS = ("--stdout", "-q", "--delta-base-offset", "--threads=1", "--no-reuse-delta", "--no-reuse-object")
 
 
 @dataclass(frozen=True)
