@@ -10,22 +10,21 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from mirror.git.large.bundle import unpack_bundle, write_bundle
 from mirror.git.large.looking_through import look_through
 from mirror.git.repository import Repository
+from mirror.keeping.bundle.git import Contents, refs_of_zarr, unpack_git_bundle, write_git_bundle
 
 
 def write(repository: Path, bundle: Path) -> None:
-    """All refs of a repository as a bundle."""
-    kept = Repository(repository)
-    with bundle.open("wb") as out, kept.objects() as objects:
-        write_bundle(out, objects, "refs/heads/draft", kept.refs(), bundle.parent)
+    """All states of a Zarr as a bundle, without its content."""
+    zarr = Repository(repository)
+    nothing = Contents("00000000-0000-0000-0000-0000000000ff", ())
+    write_git_bundle(zarr, bundle.with_name("borrower"), bundle, refs_of_zarr(zarr), nothing)
 
 
 def unpack(bundle: Path, repository: Path) -> None:
     """A new repository of all that is in a bundle, every object looked at."""
-    with bundle.open("rb") as source:
-        unpack_bundle(source, Repository.create(repository, head="draft"), bundle.parent)
+    unpack_git_bundle(bundle, repository)
 
 
 def look(repository: Path) -> None:

@@ -12,8 +12,8 @@ OFS_DELTA: Final = b"ofs-delta"
 REF_DELTA: Final = b"ref-delta"
 """The same, with the name of the other one."""
 
-CODES: Final = {COMMIT: 1, TREE: 2, BLOB: 3, TAG: 4, OFS_DELTA: 6, REF_DELTA: 7}
-KINDS: Final = {code: kind for kind, code in CODES.items()}
+_CODES: Final = {COMMIT: 1, TREE: 2, BLOB: 3, TAG: 4, OFS_DELTA: 6, REF_DELTA: 7}
+KINDS: Final = {code: kind for kind, code in _CODES.items()}
 
 CHECKSUM_SIZE: Final = 20
 """A pack ends with the SHA-1 of all before it."""
@@ -40,7 +40,7 @@ def decode_pack_header(header: bytes) -> int:
 def entry_header(kind: bytes, size: int) -> bytes:
     """What stands before an object, or a delta, of this size: four bits of it, then seven a byte, the lowest first."""
     packed = bytearray()
-    byte, rest = CODES[kind] << 4 | size & 15, size >> 4
+    byte, rest = _CODES[kind] << 4 | size & 15, size >> 4
     while rest:
         packed.append(byte | 0x80)
         byte, rest = rest & 0x7F, rest >> 7

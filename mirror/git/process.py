@@ -8,6 +8,9 @@ from pathlib import Path
 
 from mirror.errors import GitError
 
+FRUGAL = {"core.packedGitWindowSize": "1m", "core.packedGitLimit": "16m", "core.deltaBaseCacheLimit": "16m"}
+"""Settings with which git does not map whole packs into memory, those of a Zarr of a million files for one."""
+
 PUBLIC_UMASK = 0o022
 """What git writes into a repository is for everybody to read, whatever our own umask."""
 

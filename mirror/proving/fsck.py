@@ -11,16 +11,15 @@ from typing import IO
 
 from mirror.errors import GitError
 from mirror.git.large.looking_through import count_packed, look_through
-from mirror.git.process import command, environment
+from mirror.git.process import FRUGAL, command, environment
 from mirror.git.repository import Repository
 from mirror.proving.findings import Stop, Stopped
+from mirror.store.room import telling_of_room
 
 MOST_FOR_GIT = 500_000
 """objects: of each that it looks at, git keeps some hundred bytes. Of more it is done without git, in a fifth of the
 memory and five times the time."""
 
-_FRUGAL = ("core.packedGitWindowSize=1m", "core.packedGitLimit=16m", "core.deltaBaseCacheLimit=16m")
-"""git maps whole packs into memory otherwise: of a large Zarr, half of what it takes, and no faster."""
 _MOST_SAID = 20
 _STOP_SECONDS = 0.5
 
@@ -34,13 +33,15 @@ def fsck(repository: Repository, scratch: Path, stop: Stop = lambda: False) -> I
 
     large = count_packed(repository.path) > MOST_FOR_GIT
     lines = look_through(repository, scratch, tick) if large else _said_by_git(repository.path, stop)
-    yield from islice(lines, _MOST_SAID)
-    if next(lines, None) is not None:
+    with telling_of_room():
+        yield from islice(lines, _MOST_SAID)
+        more = next(lines, None) is not None
+    if more:
         yield "… and more: `git fsck --strict` says what"
 
 
 def _said_by_git(repository: Path, stop: Stop) -> Iterator[str]:
-    frugally = [word for setting in _FRUGAL for word in ("-c", setting)]
+    frugally = [word for name, value in FRUGAL.items() for word in ("-c", f"{name}={value}")]
     cmd = command(repository, *frugally, "fsck", "--strict", "--no-dangling", "--no-progress")
     # Into a file: of a repository that lost a pack, git has much to say.
     with tempfile.TemporaryFile() as said:

@@ -67,6 +67,7 @@ def go_on(closed: Path, repository: Repository) -> None:
         with Repository(closed).objects() as objects:
             copy_reached(objects, refs.values(), repository.path, folder)
         contents.settle(folder)
+        packs.announce(repository.path)
         repository.publish(None, refs)
 
 

@@ -14,9 +14,11 @@ from typing import IO, Final
 
 from mirror.errors import StoreError
 from mirror.git.large.closure import Closure
-from mirror.git.large.copying import adopt_pack, list_file, new_pack
+from mirror.git.large.copying import adopt_pack, new_pack
 from mirror.git.large.history_pack import write_pack
+from mirror.git.large.lists import list_file
 from mirror.git.objects import Oid
+from mirror.git.packs import announce
 from mirror.git.reader import MissingObject, Objects
 from mirror.git.repository import Repository
 
@@ -27,6 +29,8 @@ _LONGEST_LINE: Final = 1 << 12
 
 def write_bundle(out: IO[bytes], objects: Objects, head: str, refs: Mapping[str, Oid], scratch: Path) -> None:
     """A bundle of these refs; `head` is the one that a clone is on. In `scratch` there is room for lists."""
+    if head not in refs:
+        raise StoreError(f"{objects.place} has no {head}")
     named = {"HEAD": refs[head]} | dict(sorted(refs.items()))
     lines = [b"%b %b\n" % (oid.hex().encode(), name.encode()) for name, oid in named.items()]
     out.write(b"".join((_MAGIC, *lines, b"\n")))
@@ -45,7 +49,8 @@ def unpack_bundle(source: IO[bytes], repository: Repository, scratch: Path) -> N
         pack = new_pack(repository.path)
         with pack.open("wb") as out:
             shutil.copyfileobj(source, out, _AT_ONCE)
-        adopt_pack(pack, repository.path, scratch)
+        adopt_pack(pack, scratch)
+        announce(repository.path)
         repository.publish(None, refs)
     except MissingObject as error:
         raise StoreError(f"not a whole git bundle: {error.oid.hex()} is missing") from None

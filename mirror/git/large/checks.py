@@ -1,9 +1,10 @@
-"""Whether an object is one that git would make, and what it names: `git fsck --strict`, one object at a time."""
+"""Whether an object is one that git would make, and what it names: by the rules of `git fsck --strict`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from operator import lt
 from typing import Final
 
@@ -85,7 +86,9 @@ def new_names(found: Packed) -> Iterable[Named]:
         named = set(named_by(found.kind, found.body))
     except ValueError as error:
         raise ValueError(f"{found.kind.decode()} {found.oid.hex()}: {error}") from None
-    return named.difference(named_by(found.kind, found.base)) if found.base is not None else named
+    with suppress(ValueError):  # of the base, which was told of when its turn came
+        return named.difference(named_by(found.kind, found.base)) if found.base is not None else named
+    return named
 
 
 def _named_by_tree(body: bytes) -> list[Named]:

@@ -7,13 +7,13 @@ in a file.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
 from mirror.errors import StoreError
+from mirror.git.large.lists import open_list
 from mirror.git.objects import BLOB, COMMIT, MODE_GITLINK, MODE_TREE, TAG, TREE, Commit, Oid, Tag, tree_lines
 from mirror.git.reader import Objects
 
@@ -42,13 +42,12 @@ class Closure:
     """What some refs of a repository reach, in a temporary file. A context manager."""
 
     def __init__(self, file: Path) -> None:
-        self._db = sqlite3.connect(file, isolation_level=None)
-        self._db.executescript(
+        self._db = open_list(
+            file,
             """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;
             CREATE TABLE reached (number INTEGER PRIMARY KEY, oid BLOB, kind BLOB, before BLOB);
             CREATE TABLE firsts (number INTEGER PRIMARY KEY);
-            """
+            """,
         )
 
     def __enter__(self) -> Self:

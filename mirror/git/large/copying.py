@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 
 from mirror.errors import StoreError
 from mirror.git.large.checks import new_names
 from mirror.git.large.closure import Closure
 from mirror.git.large.history_pack import write_pack
+from mirror.git.large.lists import list_file
 from mirror.git.large.object_list import ObjectList
 from mirror.git.large.unpacking import PackFile
 from mirror.git.objects import Oid
 from mirror.git.pack import PACK_MODE, TEMPORARY_PREFIX
 from mirror.git.pack_index import write_index
-from mirror.git.packs import announce, pack_folder
+from mirror.git.packs import pack_folder
 from mirror.git.reader import Objects
 
 
 def copy_reached(objects: Objects, tips: Iterable[Oid], repository: Path, scratch: Path) -> None:
     """Put into a repository, which the caller has locked, all that is reached from these commits and tags.
 
-    In `scratch` there is room for lists. `StoreError` where what is read is damaged.
+    In `scratch` there is room for lists. `StoreError` where what is read is damaged. To announce it, and to wait for
+    the disk, is up to the caller.
     """
     pack = new_pack(repository)
     try:
@@ -31,7 +31,7 @@ def copy_reached(objects: Objects, tips: Iterable[Oid], repository: Path, scratc
             closure.fill(objects, tips)
             with pack.open("wb") as out:
                 write_pack(out, objects, closure)
-        adopt_pack(pack, repository, scratch)
+        adopt_pack(pack, scratch)
     except ValueError as error:
         raise StoreError(f"{repository}: what was to go into it is damaged: {error}") from None
     finally:
@@ -43,19 +43,26 @@ def new_pack(repository: Path) -> Path:
     return pack_folder(repository) / f"{TEMPORARY_PREFIX}copied"
 
 
-@contextmanager
-def list_file(folder: Path) -> Iterator[Path]:
-    """A file for a list that is gone when the block ends; one that a dead process left is known by its name."""
-    with tempfile.NamedTemporaryFile(dir=folder, prefix=TEMPORARY_PREFIX) as file:
-        yield Path(file.name)
-
-
-def adopt_pack(path: Path, repository: Path, scratch: Path) -> None:
-    """Make the pack that was written there one of the repository, after a look at every object of it.
+def adopt_pack(path: Path, scratch: Path) -> None:
+    """Make a pack, which was written where `new_pack` says, one of its repository, after a look at every object of it.
 
     `ValueError` where it is damaged, where git would not have made an object so, or where one is missing that another
-    one names.
+    one names: then nothing is left of it. To announce it, and to wait for the disk, is up to the caller.
     """
+    index = path.with_name(f"{path.name}.idx")
+    try:
+        name = f"pack-{_indexed(path, index, scratch).hex()}"
+        # Git opens a pack when it sees the index, so that comes last.
+        for file, suffix in ((path, ".pack"), (index, ".idx")):
+            file.chmod(PACK_MODE)
+            file.rename(path.with_name(name + suffix))
+    finally:
+        for file in (path, index):
+            file.unlink(missing_ok=True)
+
+
+def _indexed(path: Path, index: Path, scratch: Path) -> bytes:
+    """Look at all of a pack, and write its index. Its checksum."""
     with list_file(scratch) as file, ObjectList(file) as objects, PackFile(path) as pack:
         checksum = pack.checksum()
         for found in pack:
@@ -63,12 +70,6 @@ def adopt_pack(path: Path, repository: Path, scratch: Path) -> None:
         objects.sort()
         for oid, kind in objects.missing():
             raise ValueError(f"{(kind or b'object').decode()} {oid.hex()} is missing")
-        name = f"pack-{checksum.hex()}"
-        index = path.with_name(f"{path.name}.idx")
         with index.open("wb") as out:
             write_index(out, objects.rows, checksum)
-    # Git opens a pack when it sees the index, so that comes last.
-    for file, suffix in ((path, ".pack"), (index, ".idx")):
-        file.chmod(PACK_MODE)
-        file.rename(path.with_name(name + suffix))
-    announce(repository)
+    return checksum

@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from hashlib import sha1
 from typing import IO, Final, NamedTuple
 
+from mirror.errors import StoreError
 from mirror.git import delta
-from mirror.git.large.closure import Closure
+from mirror.git.large.closure import Closure, Reached
 from mirror.git.objects import TREE, Oid
 from mirror.git.pack_format import OFS_DELTA, encode_distance, entry_header, pack_header
 from mirror.git.reader import Objects
@@ -33,6 +34,8 @@ _FRONT: Final = 8
 _MOST_KEPT: Final = 16 << 20
 """bytes of objects that later ones may be made out of"""
 _OVERHEAD: Final = 256
+_LARGE: Final = _MOST_KEPT // 4
+"""What is larger is stored in full, and nothing is made out of it."""
 
 # zlib's own, not isal's, which deflates differently on different processors.
 _LEVEL: Final = 6
@@ -43,15 +46,18 @@ _entries_of = re.compile(rb"[0-7]+ [^\0]+\0.{20}", re.DOTALL).findall
 
 def write_pack(out: IO[bytes], objects: Objects, closure: Closure) -> None:
     """Write all objects of the closure, which are read from `objects`."""
-    pack, befores = _Pack(out, len(closure)), deque[Oid | None]()
+    pack, asked = _Pack(out, len(closure)), deque[Reached]()
 
     def oids() -> Iterator[Oid]:
         for reached in closure:
-            befores.append(reached.before)
+            asked.append(reached)
             yield reached.oid
 
     for oid, kind, body in objects.read_many(oids()):
-        pack.put(oid, kind, body, befores.popleft())
+        reached = asked.popleft()
+        if kind != reached.kind:
+            raise StoreError(f"object {oid.hex()} is a {kind.decode()} where a {reached.kind.decode()} is needed")
+        pack.put(oid, kind, body, reached.before)
     pack.finish()
 
 
@@ -97,6 +103,8 @@ class _Pack:
 
 def _delta(kind: bytes, base: bytes, body: bytes) -> bytes | None:
     """None where it saves too little."""
+    if len(body) > _LARGE:
+        return None
     made = delta.encode(len(base), delta.between(base, _pieces(kind, base), _pieces(kind, body)))
     return made if len(made) < len(body) // 2 else None
 
@@ -129,7 +137,7 @@ class _Bases:
         return base if base is not None and base.depth < DEPTH else None
 
     def keep(self, name: bytes, base: _Base) -> None:
-        if len(base.body) > _MOST_KEPT // 4:
+        if len(base.body) > _LARGE:
             return
         self._drop(self._bases.pop(name, None))
         self._bases[name] = base

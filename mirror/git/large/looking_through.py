@@ -1,4 +1,5 @@
-"""A whole repository, looked through without git: what `git fsck --strict` finds, in memory that does not grow.
+"""A whole repository, looked through without git: what `git fsck --strict` finds in objects, in memory that does not
+grow with their number.
 
 Git keeps some hundred bytes of each object that it looks at, and a Zarr has millions. Here they are listed in files,
 which takes longer.
@@ -13,13 +14,13 @@ from typing import Final
 
 from mirror.errors import GitError, StoreError
 from mirror.git.large.checks import new_names
-from mirror.git.large.copying import list_file
+from mirror.git.large.lists import list_file
 from mirror.git.large.object_list import ObjectList
 from mirror.git.large.unpacking import Packed, PackFile, unpack_loose
-from mirror.git.objects import COMMIT
+from mirror.git.objects import COMMIT, Oid, hash_object
 from mirror.git.pack_index import count_of, write_index
 from mirror.git.packs import all_packs, loose_objects, pack_folder
-from mirror.git.reader import MissingObject, ObjectReader
+from mirror.git.reader import ObjectReader
 from mirror.git.repository import Repository
 
 _TELL_EVERY: Final = 1_000
@@ -41,7 +42,7 @@ def _count(index: Path) -> int:
 def look_through(repository: Repository, scratch: Path, tick: Callable[[], None]) -> Iterator[str]:
     """What is wrong, a line each. In `scratch` there is room for a list; `tick` is called now and then, and may raise.
 
-    What somebody does in it meanwhile is not looked at: refs are read first, and what they need is there by then.
+    Somebody may work in it meanwhile: refs are read first, and what they need is there by then.
     """
     try:
         refs = repository.refs()
@@ -60,7 +61,8 @@ def look_through(repository: Repository, scratch: Path, tick: Callable[[], None]
         objects.want((oid, COMMIT if name.startswith("refs/heads/") else None) for name, oid in refs.items())
         objects.sort()
         for oid, kind in objects.missing():
-            yield f"missing {(kind or b'object').decode()} {oid.hex()}"
+            if not look.has(oid, kind):
+                yield f"missing {(kind or b'object').decode()} {oid.hex()}"
 
 
 class _Look:
@@ -75,25 +77,32 @@ class _Look:
         path = pack_folder(self._repository) / f"{name}.pack"
         try:
             with PackFile(path, self._reader.read) as pack:
-                checksum = pack.checksum()
-                self._list(pack)
-            if not self._is_index(path.with_suffix(".idx"), checksum):
-                yield f"{name}.idx: not the index of its pack"
+                yield from self._read(name, pack)
+                if not self._is_index(path.with_suffix(".idx"), pack.checksum()):
+                    yield f"{name}.idx: not the index of its pack"
         except FileNotFoundError:
             return  # replaced by another one, and gone meanwhile
-        except MissingObject as error:
-            yield f"{name}.pack: a delta of {error.oid.hex()}, which is missing"
-        except (ValueError, GitError) as error:  # git is asked for what deltas name
+        except (ValueError, StoreError, GitError) as error:  # git is asked for what deltas name
             yield f"{name}.pack: {error}"
 
-    def _list(self, pack: PackFile) -> None:
+    def _read(self, name: str, pack: PackFile) -> Iterator[str]:
+        """What is wrong with its objects; after damage, what stands behind it is not read."""
         try:
             for number, found in enumerate(pack):
                 if number % _TELL_EVERY == 0:
                     self._tick()
-                self._objects.add(found, new_names(found))
-        finally:
-            self._objects.sort()  # what came before the damage is there
+                yield from self._add(found)
+        except ValueError as error:
+            yield f"{name}.pack: {error}; what stands behind that was not read"
+        self._objects.sort()
+
+    def _add(self, found: Packed) -> Iterator[str]:
+        try:
+            named = new_names(found)
+        except ValueError as error:
+            named = ()
+            yield str(error)
+        self._objects.add(found, named)
 
     def _is_index(self, index: Path, checksum: bytes) -> bool:
         wanted, there = _Digest(), _Digest()
@@ -112,11 +121,21 @@ class _Look:
                 oid, kind, body = unpack_loose(path.read_bytes())
                 if oid.hex() != name:
                     raise ValueError("not the object that its name says")
-                self._objects.add(found := Packed(oid, kind, body, None, 0, 0), new_names(found))
             except FileNotFoundError:
                 continue  # packed meanwhile
             except ValueError as error:
                 yield f"loose object {name}: {error}"
+            else:
+                yield from self._add(Packed(oid, kind, body, None, 0, 0))
+
+    def has(self, oid: Oid, kind: bytes | None) -> bool:
+        """Whether an object that was not met is there all the same: it came while others were looked at, or stands
+        behind damage."""
+        try:
+            found, body = self._reader.read(oid)
+        except (StoreError, GitError):
+            return False
+        return found == (kind or found) and hash_object(found, body) == oid
 
 
 class _Digest:

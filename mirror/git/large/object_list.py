@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Self
 
 from mirror.git.large.checks import Named
+from mirror.git.large.lists import open_list
 from mirror.git.large.unpacking import Packed
 from mirror.git.objects import Oid
 from mirror.git.pack_index import Row
@@ -19,16 +19,16 @@ class ObjectList:
     """What is in one pack after the other, and what should be there besides. A context manager."""
 
     def __init__(self, file: Path) -> None:
-        self._db = sqlite3.connect(file, isolation_level=None)
-        self._db.executescript(
+        self._db = open_list(
+            file,
             """
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -8000;
             CREATE TABLE came (oid BLOB, kind BLOB, crc INTEGER, place INTEGER);
+            CREATE TABLE pack (oid BLOB PRIMARY KEY, kind BLOB, crc INTEGER, place INTEGER) WITHOUT ROWID;
+            CREATE TABLE there (oid BLOB, kind BLOB, PRIMARY KEY (oid, kind)) WITHOUT ROWID;
             CREATE TABLE named (oid BLOB, kind BLOB);
             BEGIN;
-            """
+            """,
         )
-        self._packs: list[str] = []
         self._came: list[tuple[Oid, bytes, int, int]] = []
         self._named: list[Named] = []
 
@@ -58,27 +58,24 @@ class ObjectList:
     def sort(self) -> None:
         """That was one pack. `ValueError` when an object was in it twice."""
         self._write()
-        table = f"pack_{len(self._packs)}"
-        self._packs.append(table)
-        self._db.execute(
-            f"CREATE TABLE {table} (oid BLOB PRIMARY KEY, kind BLOB, crc INTEGER, place INTEGER) WITHOUT ROWID"
-        )
-        try:
-            self._db.execute(f"INSERT INTO {table} SELECT * FROM came ORDER BY oid")
-        except sqlite3.IntegrityError:
-            raise ValueError("an object is in it twice") from None
-        finally:
-            self._db.execute("DELETE FROM came")
+        came = self._count("came")
+        self._db.execute("DELETE FROM pack")
+        self._db.execute("INSERT OR IGNORE INTO pack SELECT * FROM came ORDER BY oid")
+        self._db.execute("INSERT OR IGNORE INTO there SELECT oid, kind FROM pack ORDER BY oid")
+        self._db.execute("DELETE FROM came")
+        if self._count("pack") != came:
+            raise ValueError("an object is in it twice")
+
+    def _count(self, table: str) -> int:
+        count: int = self._db.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+        return count
 
     def rows(self) -> Iterator[Row]:
         """What the index says of the last pack, in the order of the names."""
-        return self._db.cursor().execute(f"SELECT oid, crc, place FROM {self._packs[-1]} ORDER BY oid")
+        return self._db.cursor().execute("SELECT oid, crc, place FROM pack ORDER BY oid")
 
     def missing(self) -> Iterator[Named]:
         """Those that are named and in no pack, or are something else there."""
-        absent = "".join(
-            f" AND NOT EXISTS (SELECT 1 FROM {table} WHERE oid = one.oid AND kind = ifnull(one.kind, kind))"
-            for table in self._packs
-        )
         wanted = "SELECT oid, kind FROM named GROUP BY oid, kind"
-        return self._db.cursor().execute(f"SELECT oid, kind FROM ({wanted}) AS one WHERE true{absent}")
+        there = "SELECT 1 FROM there WHERE oid = one.oid AND kind = ifnull(one.kind, kind)"
+        return self._db.cursor().execute(f"SELECT oid, kind FROM ({wanted}) AS one WHERE NOT EXISTS ({there})")

@@ -17,7 +17,7 @@ from typing import IO, NamedTuple, NoReturn
 
 import msgspec
 
-from mirror.errors import MirrorError, UsageError
+from mirror.errors import MirrorError, NoRoom, UsageError
 from mirror.keeping.bundle.git import unpack_git_bundle
 from mirror.keeping.bundle.making import (
     ANNEX,
@@ -297,7 +297,9 @@ class _Verifying:
         dataset_id = store.dataset_id(name) if name == facts.identifier else name
         try:
             unpack_git_bundle(self._folder / GIT / name, store.dataset(dataset_id).path)
-        except MirrorError as error:
+        except NoRoom:
+            raise
+        except (MirrorError, OSError) as error:  # a ref may have a name that is too long for a file
             self._complain(f"{GIT}/{name}: {error}")
             return False
         return True

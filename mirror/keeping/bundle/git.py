@@ -13,15 +13,13 @@ from typing import NamedTuple
 from mirror.git.bare import create_bare
 from mirror.git.large.bundle import unpack_bundle, write_bundle
 from mirror.git.objects import Oid
-from mirror.git.process import run_git
+from mirror.git.process import FRUGAL, run_git
 from mirror.git.repository import Repository
 from mirror.store.locations import ANNEX, note_locations
+from mirror.store.room import telling_of_room
 
 HEADS, TAGS = "refs/heads/", "refs/tags/"
 DRAFT, RELEASES = HEADS + "draft", HEADS + "releases"
-
-# The packs of a Zarr of a million files need not be mapped into memory all at once.
-_FRUGAL = {"core.packedGitWindowSize": "1m", "core.packedGitLimit": "16m", "core.deltaBaseCacheLimit": "16m"}
 
 
 class BundleRefs(NamedTuple):
@@ -60,21 +58,21 @@ def refs_of_zarr(repository: Repository) -> BundleRefs:
 
 def write_git_bundle(repository: Repository, scratch: Path, file: Path, refs: BundleRefs, contents: Contents) -> None:
     """Write the file; in `scratch` a repository is made for it."""
-    create_bare(scratch, head=refs.head, config=_FRUGAL)
+    create_bare(scratch, head=refs.head, config=FRUGAL)
     (scratch / "objects/info/alternates").write_text(f"{(repository.path / 'objects').resolve()}\n")
     borrower, tips = Repository(scratch), dict(refs.refs)
     if (tip := repository.refs().get(ANNEX)) is not None:
         borrower.publish(None, {ANNEX: tip})
         note_locations(borrower, contents.uuid, present=contents.keys)
         tips[ANNEX] = borrower.refs()[ANNEX]
-    with file.open("wb") as out, borrower.objects() as objects:
+    with telling_of_room(), file.open("wb") as out, borrower.objects() as objects:
         write_bundle(out, objects, refs.head, tips, scratch)
 
 
 def unpack_git_bundle(file: Path, path: Path) -> Repository:
     """A bare repository of all that a bundle has, every object of it looked at. `StoreError` where it is damaged."""
-    create_bare(path, head=DRAFT, config=_FRUGAL)
+    create_bare(path, head=DRAFT, config=FRUGAL)
     repository = Repository(path)
-    with file.open("rb") as source:
+    with telling_of_room(), file.open("rb") as source:
         unpack_bundle(source, repository, path)
     return repository
