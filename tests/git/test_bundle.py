@@ -369,3 +369,20 @@ def test_unpacking_four_times_as_much_takes_no_more_memory(tmp_path: Path, monke
     monkeypatch.setattr("mirror.git.large.unpacking._MOST_KEPT", 1 << 20)
     few, most = (peak_of_unpacking(tmp_path / str(count), count) for count in (3_000, 12_000))
     assert most < 1.2 * few
+
+
+def test_a_bundle_that_is_refused_leaves_nothing(repository: Repository, tmp_path: Path) -> None:
+    whole = tmp_path / "whole"
+    with whole.open("wb") as out, fill(repository).objects() as objects:
+        write_bundle(out, objects, DRAFT, repository.refs(), tmp_path)
+    other = Repository.create(tmp_path / "other", head="draft")
+    with pytest.raises(StoreError):
+        unpack_bundle(io.BytesIO(whole.read_bytes()[:-1]), other, tmp_path)
+    assert list(pack_folder(other.path).iterdir()) == []
+
+
+def test_a_repository_without_the_branch_that_a_clone_is_to_be_on_is_an_error_of_the_store(
+    repository: Repository, tmp_path: Path
+) -> None:
+    with fill(repository).objects() as objects, pytest.raises(StoreError, match="has no refs/heads/none"):
+        write_bundle(io.BytesIO(), objects, "refs/heads/none", repository.refs(), tmp_path)

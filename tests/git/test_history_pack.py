@@ -260,11 +260,12 @@ def long_lines(size: int) -> bytes:
 
 
 @pytest.mark.parametrize(("size", "is_base"), [(4 * MIB - 1, True), (4 * MIB, True), (4 * MIB + 1, False)])
+@pytest.mark.parametrize("grows", [True, False])
 def test_nothing_is_made_of_what_is_too_large_to_be_kept_in_memory(
-    kept: Callable[[Iterable[Files]], Taken], size: int, is_base: bool
+    kept: Callable[[Iterable[Files]], Taken], size: int, is_base: bool, grows: bool
 ) -> None:
-    before = long_lines(size)
-    after = b"first\n" + before
+    small, large = long_lines(size - 6), b"first\n" + long_lines(size - 6)
+    before, after = (small, large) if grows else (large, small)
     taken = kept([{b"a": before}, {b"a": after}])
     assert taken.file(before).depth == 0
     assert (taken.file(after).depth == 1) is (taken.file(after).size < 1000) is is_base

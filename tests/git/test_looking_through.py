@@ -442,3 +442,44 @@ def test_a_stray_file_among_the_objects_is_nobodys_business(repository: Reposito
     (repository.path / "objects/ab/x").write_text("x")
     git("fsck", "--strict")
     assert found_in(repository.path) == []
+
+
+def test_one_bad_object_hides_nothing_of_its_pack(repository: Repository, git: Git) -> None:
+    with repository.writer() as writer:
+        blob = writer.add_blob(b"x")
+        bad = writer.add(TREE, b"100644 .git\0" + blob)  # and nothing names it
+        tree = writer.add(TREE, encode_tree({b"a": Entry(MODE_FILE, writer.add_blob(b"behind"))}))
+        repository.publish(writer, {DRAFT: writer.add(COMMIT, Commit(tree, (), WHO, WHO, "x\n").encode())})
+    git("fsck", "--strict", ok=False)
+    (line,) = found_in(repository.path)
+    assert bad.hex() in line
+
+
+def test_what_comes_while_others_are_looked_at_is_not_missing(repository: Repository, author: Any) -> None:
+    author.publish({b"a": b"1"})
+    came: list[Oid] = []
+
+    def tick() -> None:
+        if not came:
+            came.append(author.publish({b"b": b"2"}))
+            author.publish({b"c": b"3"})
+            # An object that is a file of its own, and names what is in a pack that came too late to be listed.
+            commit = Commit(repository.objects().commit(came[0]).tree, (came[0],), WHO, WHO, "late\n").encode()
+            name = hash_object(COMMIT, commit).hex()
+            place = repository.path / "objects" / name[:2] / name[2:]
+            place.parent.mkdir(exist_ok=True)
+            place.write_bytes(zlib.compress(b"commit %d\0" % len(commit) + commit))
+
+    assert list(look_through(repository, repository.path, tick)) == []
+    assert came
+
+
+def test_there_may_be_more_packs_than_a_question_to_a_database_can_name(repository: Repository) -> None:
+    with repository.writer() as writer:
+        writer.add_blob(b"0")
+        name = writer.finish()
+    folder = pack_folder(repository.path)
+    for number in range(1100):
+        for suffix in (".pack", ".idx"):
+            (folder / f"pack-{number:040x}{suffix}").hardlink_to(folder / f"{name}{suffix}")
+    assert found_in(repository.path) == []

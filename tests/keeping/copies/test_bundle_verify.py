@@ -115,3 +115,13 @@ def test_a_folder_that_is_no_bundle_is_no_whole_one(commands: Any, tmp_path: Pat
     (tmp_path / "empty").mkdir()
     assert commands.bundle("--verify", tmp_path / "empty").code == 2
     shutil.rmtree(tmp_path / "empty")
+
+
+def test_a_ref_whose_name_is_too_long_for_a_file_is_a_problem_of_that_dataset(commands: Any, disk: Path) -> None:
+    dataset = disk / "git/000001"
+    refs, _, pack = dataset.read_bytes().partition(b"\n\n")
+    oid = refs.splitlines()[1][:40]
+    dataset.write_bytes(refs + b"\n" + oid + b" refs/heads/" + b"x" * 300 + b"\n\n" + pack)
+    said = commands.bundle("--verify", disk)
+    assert said.code == 1
+    assert "git/000001: " in said.out
