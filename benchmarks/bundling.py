@@ -1,6 +1,7 @@
 """The processes that are measured: what is reached in a repository as a bundle, a bundle unpacked, all looked through.
 
-`python -m benchmarks.bundling write REPOSITORY BUNDLE`, `unpack BUNDLE REPOSITORY`, `look REPOSITORY`.
+`python -m benchmarks.bundling write REPOSITORY BUNDLE`, `unpack BUNDLE REPOSITORY`, `look REPOSITORY`. Each prints the
+MiB that it took itself, without the git that reads objects for it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.measure import own_peak_mib
 from mirror.git.large.looking_through import look_through
 from mirror.git.repository import Repository
 from mirror.keeping.bundle.git import Contents, refs_of_zarr, unpack_git_bundle, write_git_bundle
@@ -39,3 +41,4 @@ DEEDS: dict[str, Callable[..., None]] = {"write": write, "unpack": unpack, "look
 
 if __name__ == "__main__":
     DEEDS[sys.argv[1]](*map(Path, sys.argv[2:]))
+    print(own_peak_mib())

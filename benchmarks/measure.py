@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+_PER_MIB = 1024 * 1024 if sys.platform == "darwin" else 1024
+
 
 @dataclass(frozen=True)
 class Cost:
@@ -49,8 +51,12 @@ def run(
         printed = stdout.read().decode()
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}: {printed}")
-    per_mib = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / per_mib, printed)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / _PER_MIB, printed)
+
+
+def own_peak_mib() -> float:
+    """The most memory that this process had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _PER_MIB
 
 
 def cpu_so_far() -> float:

@@ -6,7 +6,6 @@ starting the program) is not counted, but for the memory: `listing_mib` of the p
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +16,7 @@ import msgspec
 from zarr_checksum import compute_zarr_checksum
 from zarr_checksum.generators import ZarrArchiveFile
 
-from benchmarks.measure import cpu_so_far
+from benchmarks.measure import cpu_so_far, own_peak_mib
 from benchmarks.zarr_load import ADDRESS, PREFIX, ZARR_ID, Pages, pages
 from mirror.annex.remotes import dandiapi_remote
 from mirror.archive.records import Instance
@@ -96,9 +95,9 @@ FROM_MEMORY: dict[str, Callable[[Path, Pages], Callable[[], str]]] = {
 
 def from_memory(deed: str, root: Path, count: int, *words: str) -> Took:
     """A deed with a listing that is in memory. Words: `flat`, `changed`."""
-    before = _peak_mib()
+    before = own_peak_mib()
     listing = list(pages(count, flat="flat" in words, changed="changed" in words))
-    return _measured(FROM_MEMORY[deed](root, listing), _peak_mib() - before)
+    return _measured(FROM_MEMORY[deed](root, listing), own_peak_mib() - before)
 
 
 def materialized(root: Path) -> Took:
@@ -122,9 +121,9 @@ def over_http(root: Path, api_url: str, s3_endpoint: str, *, listed_before: bool
     if not listed_before:
         zarrs = ZarrSync(settings, store, connection)
         return _measured(lambda: zarrs.sync(subject, checksum)[0].oid.hex())
-    before = _peak_mib()
+    before = own_peak_mib()
     listing = list(connection.bucket.current_objects(subject.location))
-    return _measured(lambda: _kept(store, subject, "repository", listing), _peak_mib() - before)
+    return _measured(lambda: _kept(store, subject, "repository", listing), own_peak_mib() - before)
 
 
 def _the_zarr(connection: Connection) -> tuple[Subject, Checksum]:
@@ -163,11 +162,6 @@ def _measured(deed: Callable[[], str], listing_mib: float = 0.0) -> Took:
     wall, cpu = time.perf_counter(), cpu_so_far()
     result = deed()
     return Took(time.perf_counter() - wall, cpu_so_far() - cpu, listing_mib, result)
-
-
-def _peak_mib() -> float:
-    per_mib = 1024 * 1024 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib
 
 
 def main(deed: str, root: Path, *words: str) -> Took:
